@@ -29,6 +29,7 @@ from search.process.arguments import (
     Flag,
     OptionalFloat,
     OptionalStr,
+    answering_errors,
     command,
     parse,
     report_error,
@@ -89,13 +90,13 @@ class Options:
             check_single(self.files)
 
 
-def main(argv: list[str] | None = None) -> int:
+@answering_errors
+def main(argv: list[str]) -> int:
     """The command.
 
     Returns:
         0 done; 2 bad input or a damaged model: a file could not be read, and the others are predicted.
     """
-    argv = sys.argv[1:] if argv is None else argv
     try:
         options = parse(Options, argv, prog=command("analysis.predict"))
         options.check()

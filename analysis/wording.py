@@ -252,6 +252,14 @@ def feature_names(features: list[str]) -> str:
     return shown if len(features) <= 2 else f"{shown} + {len(features) - 2} more"
 
 
+def test_rows(conditions: Mapping[str, Any]) -> str:
+    """`1,250 test rows`, or `78 test rows in 8 groups`; empty where their number is not known."""
+    rows, groups = conditions.get("test_rows"), conditions.get("test_groups")
+    if not rows:
+        return ""
+    return counted(rows, "test row") + (f" in {counted(groups, 'group')}" if groups else "")
+
+
 def trained_for(conditions: Mapping[str, Any]) -> str:
     """`17 epochs of a schedule over 54`, or `54 epochs`: the winner's, from the conditions of final.json."""
     epochs = conditions["epochs"]

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from rungwise.searching import search
     from spaces.space import Reference, Space
     from trainables.own.looprun import LoopRun, Paused
+    from trainables.own.randomness import seed_everything
     from trainables.trainable import Diverged, Trainable
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "compare",
     "open_run",
     "search",
+    "seed_everything",
 ]
 _HOMES = {
     "Comparison": "analysis.pages.compare",
@@ -60,6 +62,7 @@ _HOMES = {
     "compare": "analysis.compare",
     "open_run": "rungwise.run",
     "search": "rungwise.searching",
+    "seed_everything": "trainables.own.randomness",
 }
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from search.process.arguments import DONE, Flag, OptionalInt, parse, report_error
+from search.process.arguments import DONE, Flag, OptionalInt, answering_errors, parse, report_error
 from search.process.tabular import print_json, print_table
 from search.process.text import counted
 from search.storage.folder import find_run
@@ -21,11 +21,6 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 _RUNS_DIR = Path("runs")
-_HIDDEN = (
-    "started", "node", "worker", "device", "weights", "threads", "micro_batch", "compute_seconds", "input_seconds",
-    "evaluation_seconds", "images_per_second", "gpu_memory_bytes",
-)  # fmt: skip
-"""Fields of an epoch's record that describe the machine; they are not shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +63,7 @@ class Logs:
     """Folder that holds all runs."""
 
 
+@answering_errors
 def main(words: list[str]) -> int:
     """The command named by the first word; 0 when done, 2 for bad input."""
     kind = {"runs": Runs, "show": Show, "logs": Logs}[words[0]]
@@ -196,6 +192,7 @@ def _show_trial(folder: Path, number: int, *, as_json: bool) -> None:
     from search.session.live import STATES
     from search.storage.run import read_run
     from search.storage.study import open_study
+    from search.storage.trials import OF_THE_MACHINE
 
     run, trials = read_run(folder), open_study(folder).trials
     trial = next((t for t in trials if t.number == number), None)
@@ -210,7 +207,9 @@ def _show_trial(folder: Path, number: int, *, as_json: bool) -> None:
     if "failure" in trial.user_attrs:
         print(f"  failed: {trial.user_attrs['failure']}")
     records = [r for r in trial.user_attrs.get("history", ()) if isinstance(r, dict)]
-    shown = [{k: v for k, v in record.items() if k not in _HIDDEN and not isinstance(v, str)} for record in records]
+    shown = [
+        {k: v for k, v in record.items() if k not in OF_THE_MACHINE and not isinstance(v, str)} for record in records
+    ]
     first = {"epoch": "", run.metric: ""}
     rows = [{k: _number(record.get(k)) for k in {**first, **record}} for record in shown]
     print_table(rows)

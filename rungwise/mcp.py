@@ -5,19 +5,22 @@ goes on when the assistant leaves.
 """
 
 import importlib.util
+import inspect
 import json
 import signal
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rungwise.process import command_line, environment, flags
-from search.process.arguments import DONE, parse, report_error
+from search.process.arguments import DONE, SOME_FAILED, parse, report_error
 from search.process.silence import doing
 from search.storage.lock import is_held
+from trainables.data.names import did_you_mean
 
 Options = dict[str, str | int | float | bool | list[str]]
 """Options of a command by name, with underscores: `{"trials": 40, "fix": ["lr=0.1"]}`."""
@@ -51,7 +54,7 @@ class Tools:
 
     def show_run(self, run: str, trial: int | None = None) -> Any:
         """The settings, the state and the trials of a run; or one trial, epoch by epoch."""
-        return self._call("show", self._runs_dir / run, *([] if trial is None else [str(trial)]))
+        return self._call("show", run, "--runs-dir", self._runs_dir, *([] if trial is None else [str(trial)]))
 
     def forecast(self, space: str, options: Options | None = None) -> Any:
         """The first configurations of a search, and how long it will take. Nothing is stored."""
@@ -140,9 +143,48 @@ def main(argv: list[str]) -> int:
     except ValueError as error:
         return report_error(error)
     with doing(lambda: ""):  # waiting is not work
-        server: Any = importlib.import_module("mcp.server").MCPServer("rungwise", instructions=INSTRUCTIONS)
-        tools = Tools(options.runs_dir)
-        for name in filter(lambda name: not name.startswith("_"), vars(Tools)):
-            server.add_tool(getattr(tools, name))
-        server.run()
+        make_server(Tools(options.runs_dir)).run()
     return DONE
+
+
+def make_server(tools: Tools) -> Any:
+    """The server of these tools. It refuses arguments that a tool has not, and marks answers with an error as such."""
+    library: Any = importlib.import_module("mcp.server")
+    wrong: Any = importlib.import_module("mcp.server.mcpserver.exceptions").ToolError
+
+    class Strict(library.MCPServer):
+        async def call_tool(self, name: str, arguments: dict[str, Any], context: Any = None) -> Any:
+            if reason := unknown_argument(name, arguments):
+                raise wrong(reason)
+            result = await super().call_tool(name, arguments, context)
+            return result.model_copy(update={"is_error": True}) if _is_error(result.content) else result
+
+    server = Strict("rungwise", instructions=INSTRUCTIONS)
+    for name in _names():
+        server.add_tool(getattr(tools, name))
+    return server
+
+
+def _names() -> list[str]:
+    return [name for name in vars(Tools) if not name.startswith("_")]
+
+
+def unknown_argument(name: str, arguments: Iterable[str]) -> str:
+    """What is wrong with the arguments of a tool, in one line; empty if it has them all."""
+    if name not in _names():
+        return ""
+    known = list(inspect.signature(getattr(Tools, name)).parameters)[1:]
+    for argument in arguments:
+        if argument not in known:
+            hint = did_you_mean(argument, known)
+            options = f'; options of the command go into options: {{"{argument}": ...}}' if "options" in known else ""
+            return f"{name} has no argument {argument!r}{hint}; it has {', '.join(known) or 'none'}{options}"
+    return ""
+
+
+def _is_error(content: Sequence[Any]) -> bool:
+    """Whether an answer says why nothing came of it; a search of which some trials failed has a result."""
+    with suppress(ValueError, AttributeError, IndexError):
+        found = json.loads(content[0].text)
+        return isinstance(found, dict) and bool(found.get("error")) and found.get("exit_code") != SOME_FAILED
+    return False

@@ -34,6 +34,7 @@ NAMES = {
         "Paused": "trainables/own/looprun.py",
         "Predictions": "analysis/scores/predictions.py",
         "Reference": "spaces/space.py",
+        "seed_everything": "trainables/own/randomness.py",
     },
     "Searching and reading runs": {
         "search": "rungwise/searching.py",

@@ -5,6 +5,7 @@ python -m search.doctor --space cifar_arch --data-dir data
 python -m search.doctor --address auto --runs-dir /shared/runs     # every node of a cluster
 """
 
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,12 +21,14 @@ from search.process.arguments import (
     DONE,
     Flag,
     OptionalStr,
+    Several,
     answering,
     command,
     parse,
     report_error,
     run_command,
 )
+from search.process.environment import check_names, named
 from search.process.signals import Stopped, raise_stopped
 from spaces.origin import is_own
 
@@ -37,6 +40,9 @@ class Options:
     space: str = "digits_arch"
     """What to search: checks that its data are available and that your own code gives the same results after a
     pause."""
+    env: Several = ()
+    """An environment variable that your own training code reads, as with --env of a search: the code gets few others.
+    Repeat the option for several variables."""
     data_dir: Path = Path("data")
     """Folder of the data sets."""
     runs_dir: Path = Path("runs")
@@ -55,6 +61,8 @@ def main(argv: list[str]) -> int:
     try:
         options = parse(Options, argv, prog=command("search.doctor"))
         spaces.check_name(options.space)
+        check_names(options.env)
+        named(options.env, os.environ)
         for finding in examine(options):
             print(finding, flush=True)
             found.append(finding)
@@ -86,7 +94,7 @@ def examine(options: Options) -> Iterator[Finding]:
     if spaces.stated(options.space).get("own") or _is_own(options.space):
         from search.diagnosis.own_code import examine_own
 
-        yield from examine_own(options.space)
+        yield from examine_own(options.space, env=options.env)
     else:
         yield check_data(options.space, options.data_dir)
     if options.address is not None:

@@ -13,15 +13,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis import ask, compare, final, publish, report
+from analysis import ask, compare, final, predict, publish, report
 from analysis.prose.conclusion import answer_of
 from analysis.studies.results import FinalResults
+from rungwise import listing
 from search import doctor, rerun
 from search.process.answer import add_to_answer, answer, keep_stdout, restore_stdout
 from search.process.arguments import answering, report_error
 from search.process.signals import Stopped, signals_restored
 from search.session.summary import summary
+from search.storage.study import new_run
 from tests.benches import Bench
+from tests.ledgers import make_run
 from tests.searching import ROOT, command
 
 
@@ -72,6 +75,37 @@ def test_an_error_is_answered_with_its_exit_code(tmp_path: Path, words: list[str
     assert (done.returncode, found["exit_code"]) == (2, 2)
     assert found["error"].startswith(error) or error in done.stderr
     assert done.stderr.startswith(f"error: {found['error']}")
+
+
+@pytest.mark.parametrize(
+    ("main", "words", "error"),
+    [
+        (listing.main, ["show", "nope", "--json"], "there is no run 'nope' in 'runs'"),
+        (listing.main, ["show", "x", "99", "--json"], "the number of the trial must lie in 0..-1, got 99"),
+        (listing.main, ["logs", "nope", "--json"], "there is no run 'nope' in 'runs'"),
+        (listing.main, ["logs", "x", "88", "--json"], "trial 88 of 'x' has no log"),
+        (listing.main, ["runs", "--josn", "--json"], "there is no option --josn"),
+        (predict.main, ["runs/x", "x.csv", "--json"], "runs/x"),
+    ],
+)
+def test_a_command_whose_answer_has_a_form_of_its_own_answers_an_error_like_the_others(
+    main: Callable[[list[str]], int],
+    words: list[str],
+    error: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.chdir(tmp_path)
+    new_run(tmp_path / "runs" / "x", make_run(name="x"))
+    assert main(words) == 2
+    said = capsys.readouterr()
+    found = json.loads(said.out)
+    assert found["exit_code"] == 2
+    assert error in found["error"]
+    assert said.err == f"error: {found['error']}\n"
+    assert main([word for word in words if word != "--json"]) == 2
+    assert capsys.readouterr().out == ""
 
 
 def test_the_option_can_stand_in_a_file(tmp_path: Path):

@@ -121,7 +121,7 @@ def test_without_held_out_rows_the_members_are_the_networks_of_the_winner(metric
     y = random.integers(0, 3, 120)
     rows = [measured(name, random.dirichlet(np.ones(3), (2, 120))) for name in ("trial-3", "baseline")]
     dataset: Any = SimpleNamespace(validation=[], task="classification")
-    test: Any = SimpleNamespace(y=torch.from_numpy(y))
+    test: Any = SimpleNamespace(y=torch.from_numpy(y), groups=None)
     pool = pool_of_networks(rows, dataset, lambda _: None)  # pyright: ignore[reportArgumentType]
     asked: dict[str, Any] = {"task": "classification", "metric": metric, "seed": 0}
     members, told = evaluate_ensemble(pool, test, rows[0].outputs[0], **asked)

@@ -51,6 +51,37 @@ def test_a_run_that_is_not_there_is_an_error_of_every_tool(tools: mcp.Tools) -> 
     assert tools.stop_search("no")["error"].startswith("no search of run 'no' was started here")
 
 
+def test_an_argument_that_a_tool_has_not_is_refused_with_those_that_it_has() -> None:
+    assert mcp.unknown_argument("start_search", {"space": "a", "name": "b", "options": {}}) == ""
+    assert mcp.unknown_argument("show_run", ["run", "trail"]) == (
+        "show_run has no argument 'trail' (did you mean trial?); it has run, trial"
+    )
+    assert mcp.unknown_argument("start_search", ["space", "trials"]) == (
+        "start_search has no argument 'trials'; it has space, name, options; options of the command go into options:"
+        ' {"trials": ...}'
+    )
+
+
+@pytest.mark.skipif(find_spec("mcp") is None, reason="needs the package mcp")
+def test_the_server_marks_what_failed_as_an_error_and_starts_nothing(tools: mcp.Tools, tmp_path: Path) -> None:
+    from mcp import Client  # pyright: ignore[reportMissingImports]
+
+    async def ask() -> list[Any]:
+        async with Client(mcp.make_server(tools)) as client:
+            given = {"space": "digits_arch", "name": "a", "trials": 4}
+            return [
+                await client.call_tool("start_search", given),
+                await client.call_tool("show_run", {"run": "no"}),
+                await client.call_tool("list_runs", {}),
+            ]
+
+    refused, unknown, fine = asyncio.run(ask())
+    assert [answer.is_error for answer in (refused, unknown, fine)] == [True, True, False]
+    assert "start_search has no argument 'trials'" in refused.content[0].text
+    assert json.loads(unknown.content[0].text)["error"].startswith("there is no run 'no' in ")
+    assert not (tmp_path / "runs/a").exists()
+
+
 def test_an_unknown_command_has_its_own_message() -> None:
     assert mcp._read("", "note\nerror: there is no command 'x'\n") == {"error": "there is no command 'x'"}
     assert mcp._read("", "") == {"error": "the command ended without an answer"}

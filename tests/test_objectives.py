@@ -168,11 +168,18 @@ def test_an_objective_that_is_never_reported_is_named_with_what_is(tmp_path: Pat
     trial, _ = bench.ask()  # type: ignore[misc]
     assert not bench.epoch(trial, 1, 0.5)  # type: ignore[arg-type]
     (failed,) = [t for t in open_study(tmp_path).trials if t.state == TrialState.FAIL]
-    assert failed.user_attrs["failure"] == (
-        "metric 'delay' must be a number, got None; reported are accuracy, seconds, latency"
-    )
+    assert failed.user_attrs["failure"] == ("no epoch reports the objective 'delay'; reported are accuracy, latency")
     assert broken_metric({"accuracy": 0.5, "delay": 2}, bench.run) == ""
-    assert broken_metric({"accuracy": 0.5, "delay": math.nan}, bench.run) == "metric 'delay' must be a number, got nan"
+    assert (
+        broken_metric({"accuracy": 0.5, "delay": math.nan}, bench.run) == "objective 'delay' must be a number, got nan"
+    )
+    record = {"epoch": 1, "accuracy": 0.5, "latency": 2.0, "seconds": 1.0, "started": 3.0, "threads": 1}
+    for wrong in ("latnecy", "Latency", "LATENCY"):
+        run = run_of(second=Second(name=wrong, direction="minimize", known=False))
+        assert broken_metric(record, run) == (
+            f"no epoch reports the objective {wrong!r}; reported are accuracy, latency (did you mean latency?)"
+        )
+    assert read_objectives(["latency: min"]) == read_objectives([" latency:min "])
 
 
 @pytest.mark.parametrize(("drift", "steady"), [(0.0, True), (0.02, True), (1.5, False)])

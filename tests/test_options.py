@@ -27,7 +27,8 @@ FLAGS = (
     " objective keep_epoch fix set question prior earlier tries seed data_dir target task"
     " drop types split folds image_size resize backbone runs_dir"
     " train_size max_weights max_macs resume force study_url storage keep_best address concurrent"
-    " cpus_per_trial gpus_per_trial workers_per_trial mps max_failures max_wait trial_timeout logger dry_run json debug"
+    " cpus_per_trial gpus_per_trial workers_per_trial env mps max_failures max_wait trial_timeout logger dry_run json"
+    " debug"
 ).split()
 WORDS = {"tries": "try", "earlier": "from"}
 

@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 from analysis import wording
 from analysis.datasets.images import Overview
 from analysis.impact.answers import Answer, LevelFound, Retrained
-from analysis.prose.outcome import NO_BETTER, chance_level, sealed, searched, unpaired_interval
+from analysis.prose.outcome import NO_BETTER, NOT_SHOWN, chance_level, sealed, searched, unpaired_interval
 from analysis.prose.unfinished import ahead
 from analysis.scores.constant import constant_error, constant_score
 from analysis.studies.amounts import busy_seconds, cost
@@ -35,8 +35,8 @@ def results_of(low: float, high: float, *, winner: str = "trial-3", sign: int = 
         (0.1, 0.3, -1, "Worse than the baseline"),
         (-0.3, -0.1, -1, "Better than the baseline"),
         (-0.3, -0.1, 1, "Worse than the baseline"),
-        (-0.1, 0.3, 1, "No better than the baseline"),
-        (0.0, 0.3, 1, "No better than the baseline"),
+        (-0.1, 0.3, 1, NOT_SHOWN),
+        (0.0, 0.3, 1, NOT_SHOWN),
     ],
 )
 def test_the_sealed_result_stands_beside_the_baseline_in_words(low: float, high: float, sign: int, said: str):
@@ -59,6 +59,33 @@ def test_a_baseline_that_won_is_said_to_have_won_and_without_an_evaluation_there
     assert outcome.facts[1][1:] == ("it is the baseline", "no other trial had a better value in the search")
     assert outcome.warnings[0].startswith(NO_BETTER)
     assert sealed(None) is None
+
+
+@pytest.mark.parametrize(
+    ("few_seeds", "said"),
+    [
+        (
+            True,
+            "may be zero; the interval is wide mainly because there are only 2 seeds, and --seeds 5 would narrow it.",
+        ),
+        (False, "may be zero; the 78 test rows in 8 groups are too few to show a smaller difference."),
+    ],
+)
+def test_an_interval_that_includes_zero_is_said_with_its_cause(few_seeds: bool, said: str):
+    conditions = {"test_rows": 78, "test_groups": 8}
+    outcome = sealed(results_of(-0.1, 0.3, few_seeds=few_seeds, conditions=conditions))
+    assert outcome is not None
+    assert outcome.warnings[0].startswith(f"{NOT_SHOWN}: the difference, +0.100 [")
+    assert outcome.warnings[0].endswith(said)
+
+
+@pytest.mark.parametrize(("value", "said"), [(0.05, "Not shown to be better than"), (-0.05, "No better than")])
+def test_a_value_above_chance_whose_interval_includes_it_is_not_called_no_better(value: float, said: str):
+    scores = {"r2": {"value": value, "low": -0.1, "high": 0.2}}
+    outcome = sealed(results_of(0.1, 0.3, scores=scores))
+    assert outcome is not None
+    assert len(outcome.warnings) == 1
+    assert outcome.warnings[0].startswith(f"{said} always predicting the mean of the target: R2 on the test set is ")
 
 
 @pytest.mark.parametrize(
@@ -148,7 +175,7 @@ def test_the_validation_value_stands_beside_the_baseline_with_its_gain_and_the_n
     assert where.startswith(f"trial {study.best_trial.number} after 27 epochs; 95 % interval from 1000 validation rows")
     assert gain.startswith(f"+{100 * (study.best_value - other.values[0]):.2f} points [")
     assert beside == f"the baseline reached {100 * other.values[0]:.2f} %"
-    assert against in ("Gain over the baseline", NO_BETTER)
+    assert against in ("Gain over the baseline", NOT_SHOWN)
     assert outcome.note.endswith("Measure the result on the sealed test set: rungwise final runs/x")
     assert "final" not in searched(found, rows).note  # a space without test rows
 
@@ -161,8 +188,9 @@ def test_a_best_trial_that_is_the_baseline_and_one_that_is_not_clearly_better_ar
     complete = make_study(30, seed=1).get_trials(states=(TrialState.COMPLETE,))
     other = next(trial for trial in complete if trial.number != best)
     few = searched(with_baseline(found, other.number), images(training=[9, 1], validation=[9, 1]))
-    assert few.facts[1][0] == NO_BETTER
-    assert few.warnings[0].startswith(f"{NO_BETTER}, as far as 10 validation rows can show: the gain, +")
+    assert few.facts[1][0] == NOT_SHOWN
+    assert few.warnings[0].startswith(f"{NOT_SHOWN}: the gain, +")
+    assert few.warnings[0].endswith("may be zero; 10 validation rows are too few to show a smaller gain.")
     assert few.warnings[1].startswith("No better than always predicting the most common class (chance), which is right")
     assert "90.0 % of the validation rows" in few.warnings[1]
 

@@ -563,6 +563,18 @@ def test_the_public_names_are_there_and_cost_nothing_until_they_are_used():
         _ = rw.serach  # type: ignore[attr-defined]
 
 
+def test_the_random_numbers_of_a_trial_are_those_of_seed_everything_outside_a_search():
+    def train(config: Any, run: rw.LoopRun) -> None:
+        for _ in run.epochs:
+            run.report(loss=0.0, torch=torch.rand(()), numpy=np.random.rand(), python=random.random())
+
+    record = Loop(train, {}, data=None, setting=Setting(epochs=1, seed=5), metric="loss").run_epoch()
+    rw.seed_everything(5)
+    assert record["torch"] == torch.rand(()).item()
+    assert record["numpy"] == np.random.rand()
+    assert record["python"] == random.random()
+
+
 def test_a_loop_is_a_trainable():
     loop = make(train_everything)
     assert isinstance(loop, Loop)

@@ -63,6 +63,39 @@ def test_a_cache_that_leaks_between_the_trials_of_a_worker_is_found_and_named(tm
     assert not found["repeatable"].fatal
 
 
+def test_a_measured_time_beside_a_repeatable_metric_is_noted_and_a_metric_that_differs_fails(tmp_path: Path):
+    clock = "loss=score(model, vx, vy), latency=__import__('time').perf_counter()"
+    path = write_own(tmp_path, "timed", text=WHOLE.replace("loss=score(model, vx, vy)", clock, 1))
+    found = examined(path, apart=here)
+    assert not any(finding.fatal for finding in found.values()), list(map(str, found.values()))
+    assert str(found["reports"]).startswith("note  reports        reported latency differ in every training with")
+    assert found["repeatable"].found == "the same seed gives the same bits in another process"
+    forgets = WHOLE.replace(
+        "    for epoch in run.epochs:", "    seen = 0\n    for epoch in run.epochs:\n        seen += 1", 1
+    )
+    forgets = forgets.replace("loss=score(model, vx, vy)", "loss=score(model, vx, vy), seen=seen", 1)
+    found = examined(write_own(tmp_path, "forgets", text=forgets), apart=here)
+    assert found["pause"].fatal, "a number that a pause alone changes is no measured time"
+    assert "reported seen differ" in found["pause"].found
+    text = path.read_text().replace('metric="loss"', 'metric="latency"')
+    found = examined(write_own(tmp_path, "goal", text=text), apart=here)
+    assert found["repeatable"].fatal
+    assert "reported latency differ" in found["repeatable"].found
+
+
+@pytest.mark.slow
+def test_the_code_gets_the_environment_of_a_training_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MY_DATA_ROOT", "/x")
+    text = WHOLE.replace("    run.track(", "    import os; os.environ['MY_DATA_ROOT']\n    run.track(", 1)
+    path = write_own(tmp_path, "reads_environment", text=text)
+    found = examined(path)["training"]
+    assert found.fatal
+    assert "KeyError: 'MY_DATA_ROOT'" in found.found
+    assert "--env MY_DATA_ROOT" in found.found
+    found = examined(path, env=["MY_DATA_ROOT"])
+    assert not any(finding.fatal for finding in found.values()), list(map(str, found.values()))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "what", "said"),
     [

@@ -30,6 +30,33 @@ OTHER_ANSWERS = {
 
 
 @pytest.mark.slow
+def test_own_code_gets_the_variables_that_are_named_and_the_run_keeps_their_names_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("MY_API_TOKEN", "canary-5173")
+    read = "    import os; assert os.environ['MY_API_TOKEN']\n    run.track("
+    write_own(tmp_path, "reads", text=WHOLE.replace("    run.track(", read, 1))
+    words = ["search", "--space", "reads.py", "--name", "x", "--trials", "2", "--sampler", "random", *ONE_SLOT]
+    without = rungwise(tmp_path, *words)
+    assert without.returncode != 0
+    assert "--env MY_API_TOKEN" in without.stdout + without.stderr
+    resume = ["search", "--resume", "--name", "x", "--trials", "4", *ONE_SLOT]
+    searched = rungwise(tmp_path, *resume, "--env", "MY_API_TOKEN")
+    ended = [row[-1] for row in table(tmp_path / "runs" / "x")]
+    assert "COMPLETE" in ended, searched.stdout + searched.stderr
+    assert read_run(tmp_path / "runs" / "x").env == ("MY_API_TOKEN",)
+    for path in (tmp_path / "runs").rglob("*"):
+        assert path.is_dir() or b"canary-5173" not in path.read_bytes(), path
+    assert "canary-5173" not in searched.stdout + searched.stderr
+    monkeypatch.delenv("MY_API_TOKEN")
+    refused = rungwise(tmp_path, *resume)
+    assert refused.returncode == 2
+    assert refused.stderr == (
+        "error: --env MY_API_TOKEN: this variable is not set; set it with: export MY_API_TOKEN=...\n"
+    )
+
+
+@pytest.mark.slow
 def test_own_code_survives_a_kill_and_is_reported_and_evaluated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     home = tmp_path / "project"
     home.mkdir()

@@ -25,6 +25,7 @@ from analysis.pages.page import Folder, Text
 from analysis.prose.asking import asking
 from analysis.studies.trials import Trials, read_trials
 from search.storage.run import Question
+from spaces.second import Second
 from tests.ledgers import make_run as asked
 from tests.synthetic import make_run, make_study
 from trainables.sources import load
@@ -87,6 +88,8 @@ def test_the_question_says_what_it_costs_beside_the_search(searched: Trials):
     assert f" of training; the search took {hours:.1f} h; --dry-run shows it in detail)." in said
     other = asking(trials, impact_of(trials, effects=effects, early=early[::-1]), run, Path("runs/x"))
     assert other.startswith("To test augmentation: ")
+    two = asked(name="x", second=Second(name="weights", direction="minimize", known=True))
+    assert asking(trials, impact_of(trials, effects=effects, early=early), two, Path("runs/x")) == ""
 
 
 def test_what_cannot_be_judged_is_listed_with_its_reason(searched: Trials, folder: Folder):

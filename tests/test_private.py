@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from search.process import scratch
-from search.process.environment import allowed, keys_for, only_allowed
+from search.process.environment import allowed, check_names, hint, keys_for, named, only_allowed
 from search.process.scratch import PREFIX, make_scratch, remove_scratch, sweep
 from tests.searching import ROOT
 
@@ -57,6 +57,33 @@ def test_the_keys_of_a_store_go_to_searches_that_keep_their_checkpoints_there_al
     environment = {"AWS_ACCESS_KEY_ID": "a", "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "MY_SECRET": "b"}
     assert keys_for("s3://bucket/x", environment) == {k: v for k, v in environment.items() if k.startswith("AWS")}
     assert keys_for("file:///shared", environment) == keys_for(None, environment) == {}
+
+
+def test_a_variable_is_handed_on_by_its_name_and_a_value_given_with_it_is_not_repeated():
+    environment = {"DATA_ROOT": "/x", "MY_SECRET": "canary"}
+    assert named(["MY_SECRET"], environment) == {"MY_SECRET": "canary"}
+    with pytest.raises(ValueError, match=r"--env OTHER: this variable is not set; set it with: export OTHER=\.\.\."):
+        named(["DATA_ROOT", "OTHER"], environment)
+    with pytest.raises(ValueError, match="--env takes a name") as refused:
+        check_names(["DATA_ROOT", "MY_SECRET=canary"])
+    assert "canary" not in str(refused.value)
+    with pytest.raises(ValueError, match=r"--env must be the name of an environment variable, got '1 x'"):
+        check_names(["1 x"])
+
+
+def test_the_failure_for_want_of_a_variable_names_the_option_and_no_other_failure_does(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.delenv("DATA_ROOT", raising=False)
+    with pytest.raises(KeyError) as missing:
+        os.environ["DATA_ROOT"]
+    with pytest.raises(KeyError) as other:
+        {}["DATA_ROOT"]
+    assert "--env DATA_ROOT" in hint(missing.value)
+    wrapped = ValueError("cannot be imported")
+    wrapped.__cause__ = missing.value
+    assert "--env DATA_ROOT" in hint(wrapped)
+    assert hint(other.value) == ""
 
 
 def test_a_temporary_folder_is_private_and_goes_with_its_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

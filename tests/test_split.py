@@ -79,6 +79,9 @@ def test_whole_groups_are_on_one_side_and_the_group_is_no_input(table: Path, tar
     assert not (sides[0] | sides[1]) & sides[2]
     assert sum(map(len, sides)) == 30
     assert len(test) == pytest.approx(80, abs=12)
+    assert test.groups is not None
+    known = {(group, GROUP[row]) for group, row in zip(test.groups, test.x[:, numbers].long().numpy(), strict=True)}
+    assert len(known) == len(sides[2]), "a number for each group"
     assert "patient" not in [column.name for column in found.columns]
     if target == "label":
         shares = [np.bincount(part.y.numpy(), minlength=3) / len(part) for part in (found.train, test)]
@@ -267,6 +270,7 @@ def test_images_of_one_patient_stay_on_one_side(tmp_path: Path, test: bool) -> N
     assert len(found.train) + len(found.validation) + (0 if test else len(sealed)) == 48
     assert len(found.validation) % 8 == 0  # a patient has 4 images of each class
     assert len(sealed) == 48 if test else len(sealed) % 8 == 0
+    assert len(sealed) == len(sealed.groups) == 8 * len(set(sealed.groups.tolist()))  # pyright: ignore
 
 
 def test_a_file_says_the_part_or_the_group_of_each_image(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from optuna.trial import TrialState
 
 from search.session.opening import old_run
+from search.storage.folder import check_exists, find_run
 from search.storage.lock import RunLock
 from search.storage.run import read_run, write_run
 from search.storage.study import new_run, open_study, resume_study
@@ -154,6 +155,17 @@ def test_a_resumed_run_names_every_option_that_contradicts_it(run_dir: Path):
 def test_resuming_a_run_that_is_not_there_names_the_runs_that_are(run_dir: Path):
     with pytest.raises(ValueError, match=r"there is no run 'x' in .* to resume; runs there: r"):
         old_run(run_dir.parent / "x", given={}, trials=None)
+
+
+def test_a_mistyped_run_is_answered_with_the_nearest_name_and_the_number_of_others(tmp_path: Path):
+    for name in ("first", *(f"z{number}" for number in range(7))):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").touch()
+    listed = r"z2, z3, z4, z5, z6 and 3 more \(did you mean first\?\)$"
+    with pytest.raises(ValueError, match=r"there is no run 'frist' in .*; there are " + listed):
+        find_run("frist", tmp_path)
+    with pytest.raises(ValueError, match=r"there is no run 'frist' in .* to resume; runs there: " + listed):
+        check_exists(tmp_path / "frist")
 
 
 def test_a_run_of_an_older_release_is_read_though_it_lacks_newer_fields(run_dir: Path):

@@ -38,6 +38,30 @@ def test_bands_are_fifths_of_the_training_targets_and_their_bias_is_predicted_mi
     assert bands[0]["rmse"]["low"] < bands[0]["rmse"]["value"] < bands[0]["rmse"]["high"]
 
 
+def test_nothing_is_said_of_training_targets_that_only_own_code_knows():
+    y = np.minimum(np.random.default_rng(1).exponential(2, 500), 5.0)
+    found = describe_residuals(y, (y - 1)[None], None)
+    assert "cap" not in found
+    assert "floor" not in found
+    assert sum(band["rows"] for band in found["bands"]) == 500
+
+
+def test_the_page_of_own_code_names_test_targets_also_for_a_record_that_took_them_for_training_targets(
+    described, tmp_path
+):
+    own = replace(described, own=True, cap={"value": 5.0, "train_share": 0.01, "rows_there": 4})
+    ours = replace(own, own=False)
+    for found, said in ((ours, True), (own, False)):
+        words = " ".join(s["text"] for s in discuss(found, make_study([0.5] * 9, run=make_run()), make_run()))
+        assert ("of the training rows have the same" in words) == said
+    y = np.random.default_rng(0).normal(2, 1, 400)
+    write_figures(own, tmp_path / "final" / "figures", x=np.zeros((400, 3)), y=y, exported=y)
+    own.write(tmp_path / "final")
+    section = str(final_section(tmp_path))
+    assert "each fifth of the test targets" in section
+    assert "each fifth of the training targets" not in section
+
+
 def test_a_cap_is_found_and_its_rows_are_scored_apart():
     train_y = np.minimum(np.random.default_rng(0).exponential(2, 2_000), 5.0)
     y = np.minimum(np.random.default_rng(1).exponential(2, 500), 5.0)
@@ -177,6 +201,23 @@ def test_sentences_say_which_method_is_better_and_where_published_results_stand(
     assert "mean" not in re.findall(r"On the same rows, (\w+)", text)  # a constant is no rival
 
 
+def test_other_methods_are_compared_by_the_metric_of_the_search_which_is_named(described, tmp_path):
+    replace(described, metric="bias", few_seeds=True, export=EXPORT).write(tmp_path)
+    (tmp_path / "final").mkdir()
+    (tmp_path / "final.json").rename(tmp_path / "final" / "final.json")
+    words = re.sub(r"<[^>]*>", " ", str(final_section(tmp_path)).split("<h3>Other methods</h3>")[1])
+    assert re.match(r"\s*method\s+mean error \(bias\) \(\$100k\)\s+RMSE", words)
+    assert "winner minus method, mean error (bias) ($100k)" in words
+
+
+def test_few_seeds_are_said_with_the_way_out(described):
+    few = replace(described, few_seeds=True)
+    said = [one["text"] for one in discuss(few, make_study([0.5] * 9, run=make_run()), make_run())]
+    seeds = len(described.entrants[0].by_seed["rmse"])
+    because = f"wide mainly because there are only {seeds} seed{'s' if seeds > 1 else ''}"
+    assert f"These intervals are {because}; --seeds 5 would narrow them." in said
+
+
 def test_every_part_of_the_record_is_on_the_page_in_the_figures_and_in_the_tables(described, tmp_path):
     random = np.random.default_rng(0)
     y = random.normal(2, 1, 400).astype(np.float32)
@@ -208,7 +249,9 @@ def test_every_part_of_the_record_is_on_the_page_in_the_figures_and_in_the_table
 def test_the_console_shows_baselines_with_the_difference_to_the_winner(described, tmp_path, capsys):
     conclude(described, run_dir=tmp_path)
     said = capsys.readouterr().out
-    assert re.search(r"other methods\s+test RMSE \(\$100k\)\s+winner minus method \(lower is better\)", said)
+    assert re.search(
+        r"other methods\s+test RMSE \(\$100k\)\s+winner minus method, RMSE \(\$100k\) \(lower is better\)", said
+    )
     assert re.search(r"gradient boosting\s+0\.[12]\d+ \[.*\]\s+\+0\.\d+ \[\+", said)
 
 

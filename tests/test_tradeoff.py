@@ -57,6 +57,14 @@ def test_a_pick_is_the_best_by_the_other_objective_within_the_bound():
     ("wished", "message"),
     [
         ({"pick": "weights<=2"}, "--pick weights<=2: no trial of the front satisfies it; weights is 50 to 900 there"),
+        (
+            {"pick": "weights >= 100"},
+            "--pick weights >= 100: weights is minimized, so >= bounds nothing (did you mean 'weights <= 100'?)",
+        ),
+        (
+            {"pick": "accuracy<=0.9"},
+            "--pick accuracy<=0.9: accuracy is maximized, so <= bounds nothing (did you mean 'accuracy>=0.9'?)",
+        ),
         ({"pick": "macs<=2"}, "--pick must name one of accuracy and weights, got 'macs'"),
         ({"pick": "weights<2"}, "--pick must be a bound such as 'weights<=50k' or 'accuracy>=0.9', got 'weights<2'"),
         ({"front": True, "run": make_run()}, "--front is for runs with a second objective (search --objective)"),

@@ -111,6 +111,7 @@ def test_the_best_of_a_run_can_be_tried_and_pasted(tmp_path: Path):
     assert (best["trial"], best["metric"], best["value"], best["epochs"]) == (0, "accuracy", 0.5, 3)
     pasted: dict[str, Any] = {}
     exec((folder / "best.py").read_text(), pasted)
+    assert pasted["SEED"] == best["seed"] == open_study(folder).trials[0].user_attrs["seed"]
     assert pasted["PARAMS"] == best["params"] == SPACE.baseline
     assert read_tries([str(folder / "best.json")])[0].params == SPACE.baseline
 

@@ -20,6 +20,8 @@ class Rows:
     """float32 (N, F), NaN where a number is missing, codes for a category."""
     y: np.ndarray
     task: Literal["classification", "regression"]
+    groups: np.ndarray | None = None
+    """Of each row (N,), if rows of one group are alike."""
 
 
 def rank_correlation(rows: Rows) -> np.ndarray:
@@ -83,4 +85,5 @@ def missing_shares(rows: Rows) -> np.ndarray:
 
 def as_rows(split: Split, dataset: Dataset) -> Rows:
     """A split with the columns of its data set, in numpy."""
-    return Rows(columns=dataset.columns, x=split.x.cpu().numpy(), y=split.y.cpu().numpy(), task=dataset.task)
+    x, y = split.x.cpu().numpy(), split.y.cpu().numpy()
+    return Rows(columns=dataset.columns, x=x, y=y, task=dataset.task, groups=split.groups)

@@ -98,11 +98,13 @@ def write_tables(
     y: np.ndarray,
     exported: np.ndarray,
     origin: Sequence[str] | Sequence[int] = (),
+    groups: np.ndarray | None = None,
 ) -> None:
     """Contenders, classes, confusion matrix and the exported network's predictions, one CSV each, in a new folder.
 
     Args:
         origin: where the test rows come from, as in `Split`.
+        groups: number of the group of each test row (N,), a column of the predictions; None if rows are independent.
     """
     folder.mkdir(parents=True)
     rows = [
@@ -112,11 +114,11 @@ def write_tables(
     ]
     write_csv(pd.DataFrame(rows), folder / "contenders.csv")
     _write_table_parts(results, folder)
-    winner = results.winning
+    winner, grouped = results.winning, {} if groups is None else {"group": groups}
     if not winner.classes:
         if y.ndim == exported.ndim == 1 and len(y):
-            answers = {"target": y, "predicted": exported}
-            write_csv(pd.DataFrame({**_places(origin), **answers}), folder / "predictions.csv")
+            answers = {**_places(origin), "target": y, "predicted": exported, **grouped}
+            write_csv(pd.DataFrame(answers), folder / "predictions.csv")
         return
     names = list(winner.classes)
     by_class = [
@@ -128,19 +130,18 @@ def write_tables(
     counts = pd.DataFrame(winner.confusion, columns=pd.Index(names))
     counts.insert(0, "label", pd.Series(names))
     write_csv(counts, folder / "confusion.csv")
-    write_csv(_class_answers(names, y, exported, origin), folder / "predictions.csv")
+    answers = {**_places(origin), **_class_answers(names, y, exported), **grouped}
+    write_csv(pd.DataFrame(answers), folder / "predictions.csv")
 
 
-def _class_answers(
-    names: Sequence[str], y: np.ndarray, exported: np.ndarray, origin: Sequence[str] | Sequence[int]
-) -> pd.DataFrame:
+def _class_answers(names: Sequence[str], y: np.ndarray, exported: np.ndarray) -> dict[str, np.ndarray]:
     """Label, predicted class and probabilities of each test row; those of all classes unless they are too many."""
     labels = np.array(names, dtype=object)
     answers = {"label": labels[y], "predicted": labels[exported.argmax(1)], "probability": exported.max(1)}
     if exported.size <= MOST_PROBABILITIES:
         shown = exported.astype(np.float64).round(6)
         answers |= {f"probability of {name}": shown[:, index] for index, name in enumerate(names)}
-    return pd.DataFrame({**_places(origin), **answers})
+    return answers
 
 
 def _places(origin: Sequence[str] | Sequence[int]) -> dict[str, Sequence[str] | Sequence[int]]:

@@ -7,7 +7,7 @@ members are the winner's networks.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -75,6 +75,11 @@ class Pool:
     restore: Restore
 
 
+def _held_out(dataset: Dataset) -> Split:
+    """The validation rows with their groups."""
+    return replace(dataset.validation, groups=None if dataset.groups is None else dataset.groups[len(dataset.train) :])
+
+
 def pool_of_networks(measured: Sequence[Measured], dataset: Dataset, restore: Restore) -> Pool:
     """Those that the evaluation has trained: all where validation rows were held out, otherwise the winner's.
 
@@ -88,7 +93,7 @@ def pool_of_networks(measured: Sequence[Measured], dataset: Dataset, restore: Re
     return Pool(
         networks=[network for one in groups for network in one.networks],
         outputs=np.concatenate([one.outputs for one in groups]),
-        choosing=dataset.validation if len(dataset.validation) else None,
+        choosing=_held_out(dataset) if len(dataset.validation) else None,
         restore=restore,
     )
 
@@ -96,7 +101,7 @@ def pool_of_networks(measured: Sequence[Measured], dataset: Dataset, restore: Re
 def pool_of_trials(networks: Sequence[Network], dataset: Dataset, test: Split, restore: Restore) -> Pool:
     """The networks that the trials of the search have left, to be chosen on its validation rows."""
     outputs = np.stack([outputs_of(restore(network), test.x) for network in networks])
-    return Pool(networks=networks, outputs=outputs, choosing=dataset.validation, restore=restore)
+    return Pool(networks=networks, outputs=outputs, choosing=_held_out(dataset), restore=restore)
 
 
 def evaluate_ensemble(
@@ -117,10 +122,11 @@ def evaluate_ensemble(
         y = pool.choosing.y.numpy()
         seen = np.stack([outputs_of(pool.restore(network), pool.choosing.x) for network in pool.networks])
         counts = select(seen, y, metric=metric)
-        found = evaluate(y, {"ensemble": mean_of(seen, counts)[None]}, task=task, seed=seed, asked=(metric,))
+        mean = {"ensemble": mean_of(seen, counts)[None]}
+        found = evaluate(y, mean, task=task, seed=seed, asked=(metric,), groups=pool.choosing.groups)
         told["chosen_on"] = {"rows": len(y), "candidates": len(seen), **found["ensemble"].interval(metric).as_dict()}
     pair = {"ensemble": mean_of(pool.outputs, counts)[None], "exported": exported[None]}
-    found = evaluate(test.y.numpy(), pair, task=task, seed=seed, asked=(metric,))
+    found = evaluate(test.y.numpy(), pair, task=task, seed=seed, asked=(metric,), groups=test.groups)
     told |= {"scores": {name: found["ensemble"].interval(name).as_dict() for name in found["ensemble"].scores}}
     told["difference"] = difference(found["ensemble"], found["exported"], metric=metric).as_dict()
     members = [(network, count) for network, count in zip(pool.networks, counts, strict=True) if count]

@@ -28,6 +28,7 @@ from analysis.scores.baselines import Baseline
 from analysis.scores.metrics import Evaluation
 from analysis.scores.metrics import evaluate as score
 from analysis.scores.tables import BaselineAnswers, answer_baselines, describe_baselines, describe_table
+from analysis.studies.criterion import BASELINE
 from analysis.studies.openings import times_opened
 from analysis.studies.results import EVALUATION, PARTS, FinalResults
 from search.process.faults import fault_point
@@ -103,7 +104,7 @@ def _write(
     with step("figures", total=num_figures(results)) as advance:
         write_figures(results, new / "figures", x=test.x.numpy(), y=y, exported=exported, advance=advance)
     fault_point("final", 5)
-    write_tables(results, new / "tables", y=y, exported=exported, origin=test.origin)
+    write_tables(results, new / "tables", y=y, exported=exported, origin=test.origin, groups=test.groups)
     results.write(new)
     fault_point("final", 6)
     return results
@@ -121,15 +122,18 @@ def _score(
         seed=seed,
         same_networks={m.name: m.contender.name for m in measured if m.augmented},
         asked=(job.run.metric,),
+        groups=test.groups,
     )
     metric = record.main_metric(job.run.metric, found[winner.name])
-    parts = record.describe_search(job, metric=metric, winner=winner.name)
+    parts = record.describe_search(job, metric=metric, winner=winner.name, test=test)
     parts |= {"task": job.dataset.task, "image_shape": list(job.dataset.image_shape)}
     parts["conditions"] = record.describe_conditions(test, winner, job.dataset)
-    parts["entrants"] = record.describe_entrants(measured, found, y, metric=metric, classes=classes)
+    parts["entrants"] = record.describe_entrants(measured, found, y, metric=metric, classes=classes, groups=test.groups)
+    parts["few_seeds"] = record.few_seeds(found[winner.name], metric, found.get(BASELINE))
     parts["baselines"] = describe_baselines(answers, found, winner=winner.name, metric=metric)
     train_y = job.dataset.train.y.numpy()
-    return parts | record.describe_winner(y, winner, classes=classes, train_y=train_y, seed=seed)
+    described = {"classes": classes, "train_y": train_y, "seed": seed, "groups": test.groups}
+    return parts | record.describe_winner(y, winner, **described)
 
 
 def _measure(job: Job, test: Split, networks: Sequence[Network]) -> list[record.Measured]:
@@ -173,7 +177,7 @@ def _export(
     """The network of the winner's first seed, verified on every test row."""
     winner, network, by_seed = measured[0], measured[0].networks[0], results.entrants[0].by_seed
     ensemble, more = _ensemble(job, test, measured, new, metric=results.metric) if job.options.ensemble else ({}, {})
-    intervals = None if conformal is None else conformal.coverage(winner.outputs[0], test.y.numpy())
+    intervals = None if conformal is None else conformal.coverage(winner.outputs[0], test.y.numpy(), groups=test.groups)
     if conformal is not None:
         more = {**more, "conformal": {"sha256": conformal.write(new), **(intervals or {})}}
     facts = export_model(new, _restore(job, network), facts=_facts(job, network, results) | more)

@@ -17,6 +17,7 @@ from analysis.scores.metrics import Evaluation, by_seeds
 from analysis.scores.metrics import evaluate as score
 from analysis.scores.predictions import Answered, Predictions, settle, settle_numbers
 from analysis.scores.score import own_scores
+from analysis.studies.criterion import BASELINE
 from analysis.studies.results import EVALUATION, PARTS, FinalResults
 from analysis.wording import is_share
 from search.process.faults import fault_point
@@ -107,10 +108,11 @@ def _score(job: Job, tested: Sequence[tuple[list[Network], Found]]) -> dict[str,
     y = first.y if isinstance(first, Answered) else np.zeros(0)
     results = record.describe_search(job, metric=metric, winner=winner.name)
     results |= {"own": True, "task": first.kind if isinstance(first, Answered) else "numbers", "sign": sign}
+    results["few_seeds"] = record.few_seeds(found[winner.name], metric, found.get(BASELINE))
     results["conditions"] = _conditions(winner, first)
     results["entrants"] = record.describe_entrants(measured, found, y, metric=metric, classes=shown, sign=sign)
     if isinstance(first, Answered) and first.kind != "multilabel":
-        parts = record.describe_winner(y, winner, classes=shown, train_y=y, seed=job.run.seed)
+        parts = record.describe_winner(y, winner, classes=shown, train_y=None, seed=job.run.seed)
         results |= {
             name: part for name, part in parts.items() if first.scored or name not in ("calibration", "mistakes")
         }

@@ -86,6 +86,13 @@ def _picked(run: Run, front: Sequence[FrozenTrial], pick: Pick) -> FrozenTrial:
     second, names = run.second, (run.metric, run.second.name)
     if pick.name not in names:
         raise ValueError(f"--pick must name one of {' and '.join(names)}, got {pick.name[:80]!r}")
+    goal = run.objective if pick.name == run.metric else second.objective
+    if pick.at_most == goal.maximize:
+        meant, found = (">=", "<=") if goal.maximize else ("<=", ">=")
+        raise ValueError(
+            f"--pick {pick.text}: {pick.name} is {goal.direction}d, so {found} bounds nothing (did you mean"
+            f" '{pick.text.replace(found, meant)}'?)"
+        )
     values = {t.number: second_value(t, second, epochs_reached(t)) for t in front}
     bounded = {t.number: t.value if pick.name == run.metric else values[t.number] for t in front}
     allowed = [t for t in front if pick.allows(bounded[t.number])]

@@ -15,18 +15,21 @@ from analysis.scores import comparison
 from analysis.scores.ece import NUM_BINS, chance_calibration_error, confidence_bins
 from analysis.scores.metrics import CLASS_METRICS, Evaluation
 from analysis.scores.residuals import describe_residuals
-from analysis.statistics.bootstrap import wilson
+from analysis.statistics.bootstrap import share_interval, unit_of_rows
 from analysis.studies.openings import read_openings
 from analysis.studies.results import Entrant
 from search.runtime.machine import provenance
 from spaces.objectives import DEFAULT_GOALS
 from trainables.data.dataset import Dataset, Split
 
+FEW_SEEDS = 3
+"""Seeds up to which Student's t is above 3: 12.7 for two, 4.3 for three."""
 MOST_MISTAKES = 24
 """Of the exported network, the most confident first."""
 _PREFIXES = ("validation_", "valid_", "val_", "eval_", "dev_", "test_", "validation/", "valid/", "val/", "eval/")
 _SHORT = {"acc": "accuracy", "loss": "log_loss", "f1": "macro_f1"}
 _USUAL = ("accuracy", "rmse", "macro_f1")
+_USUAL_INTERVALS = "bootstrap over rows, Student's t over seeds"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,12 +61,13 @@ def main_metric(asked: str, found: Evaluation) -> str:
     return next((name for name in (*counterparts(asked), *_USUAL) if name in found.scores), next(iter(found.scores)))
 
 
-def describe_search(job: Job, *, metric: str, winner: str) -> dict[str, Any]:
+def describe_search(job: Job, *, metric: str, winner: str, test: Split | None = None) -> dict[str, Any]:
     """What final.json says of the run, of the machine, and of how often the test set had been opened.
 
     Args:
         metric: by which the entrants are compared.
         winner: name of an entrant.
+        test: the sealed rows; None of code of the user's own.
     """
     openings = read_openings(job.final_dir)
     is_usual = job.space.own or metric in DEFAULT_GOALS.values()  # published results are in these
@@ -77,12 +81,51 @@ def describe_search(job: Job, *, metric: str, winner: str) -> dict[str, Any]:
         "dataset": job.run.dataset,
         "direction": job.run.direction,
         "criterion": job.criterion,
-        "intervals": "bootstrap over rows, Student's t over seeds",
+        "intervals": describe_intervals(job, test),
         "references": [asdict(reference) for reference in job.space.references] if is_usual else [],
         **provenance(job.resources),
         "openings": len(openings),
         "opened": openings,
     }
+
+
+def describe_intervals(job: Job, test: Split | None) -> str:
+    """How the intervals were computed, in words; None for test rows of the user's own code."""
+    over = "rows"
+    if test is not None:
+        rule, number = job.dataset.split, num_groups(test)
+        if unit_of_rows(test.groups) is not None and number < len(test):
+            over = f"{number:,} whole groups of rows"
+        elif number == 1:
+            over = "rows of the only test group, which does not show how groups differ"
+        elif rule.way == "group":
+            over = "rows as if they were independent, because the groups of the test rows are not known"
+        elif rule.way == "time":
+            over = "rows as if they were independent; neighbours in time that are alike make them too narrow"
+    return f"bootstrap over {over}; Student's t over seeds" if over != "rows" else _USUAL_INTERVALS
+
+
+def few_seeds(found: Evaluation, metric: str, baseline: Evaluation | None) -> bool:
+    """Whether an interval of the score, or of its difference, is mainly as wide as it is because seeds are few.
+
+    That is where it is more than twice as wide as over the rows alone, and Student's t of the seeds is above 3.
+    """
+    if not 1 < len(found.scores[metric]) <= FEW_SEEDS:
+        return False
+    pairs = [(found.replicates[metric], found.over_rows[metric])]
+    if baseline is not None:
+        pairs.append((pairs[0][0] - baseline.replicates[metric], pairs[0][1] - baseline.over_rows[metric]))
+    return any(_width(whole) > 2 * _width(rows) for whole, rows in pairs)
+
+
+def _width(replicates: np.ndarray) -> float:
+    low, high = np.quantile(replicates, (0.025, 0.975))
+    return float(high - low)
+
+
+def num_groups(test: Split) -> int:
+    """Groups of the test rows; 0 if they have none."""
+    return 0 if test.groups is None else len(np.unique(test.groups))
 
 
 def describe_conditions(test: Split, winner: "Measured", dataset: Dataset) -> dict[str, Any]:
@@ -98,6 +141,7 @@ def describe_conditions(test: Split, winner: "Measured", dataset: Dataset) -> di
         "train_rows": len(dataset.train),
         "held_out_rows": len(dataset.validation),
         "test_rows": len(test),
+        **({"test_groups": number} if 0 < (number := num_groups(test)) < len(test) else {}),
         "test_checksum": digest.hexdigest(),
         "device": last.get("device", "cpu"),
         "precision": last.get("precision"),
@@ -115,19 +159,22 @@ def describe_entrants(
     metric: str,
     classes: Sequence[str],
     sign: int | None = None,
+    groups: np.ndarray | None = None,
 ) -> list[Entrant]:
     """The entrants of the results.
 
     Args:
+        groups: of each test row (N,). McNemar's test supposes independent rows and is left out of rows in groups.
         sign: 1 where more of the metric is better, -1 where less is; known from its name when None.
     """
     plain = {m.name: found[m.name] for m in measured if not m.augmented}
+    independent = None if unit_of_rows(groups) is not None else y
     best = comparison.probability_best(plain, metric=metric, better=sign)
     baseline = next((m for m in measured if m.name == "baseline"), None)
     return [
         Entrant(
             **_scores(m, found[m.name], classes=classes),
-            **_comparison(m, baseline, found, y, metric=metric, sign=sign),
+            **_comparison(m, baseline, found, independent, metric=metric, sign=sign),
             probability_best=best.get(m.name),
             confusion=comparison.confusion(y, m.outputs).tolist() if classes else [],
         )
@@ -162,7 +209,7 @@ def _comparison(
     measured: Measured,
     baseline: Measured | None,
     found: dict[str, Evaluation],
-    y: np.ndarray,
+    y: np.ndarray | None,
     *,
     metric: str,
     sign: int | None,
@@ -176,7 +223,7 @@ def _comparison(
     gap = comparison.difference(found[measured.name], found[baseline.name], metric=metric)
     described["difference"] = gap.as_dict()
     rows = _same_seeds(measured, baseline)
-    if measured.outputs.ndim == 3 and y.ndim == 1 and rows:
+    if y is not None and measured.outputs.ndim == 3 and y.ndim == 1 and rows:
         mine, theirs = (list(pair) for pair in zip(*rows, strict=True))
         described["mcnemar"] = comparison.mcnemar(y, measured.outputs[mine], baseline.outputs[theirs])
     return described
@@ -189,30 +236,36 @@ def _same_seeds(first: Measured, second: Measured) -> list[tuple[int, int]]:
 
 
 def describe_winner(
-    y: np.ndarray, winner: Measured, *, classes: Sequence[str], train_y: np.ndarray, seed: int = 0
+    y: np.ndarray,
+    winner: Measured,
+    *,
+    classes: Sequence[str],
+    train_y: np.ndarray | None,
+    seed: int = 0,
+    groups: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """What final.json says of the winner in detail: its most frequent and most confident mistakes, its calibration."""
     exported = winner.outputs[0]
     if not classes:
-        return describe_residuals(y, winner.outputs, train_y, seed=seed)
+        return describe_residuals(y, winner.outputs, train_y, groups=groups, seed=seed)
     pairs = comparison.confused_pairs(comparison.confusion(y, winner.outputs))
     for pair in pairs:
         pair |= {"label": classes[pair["label"]], "predicted": classes[pair["predicted"]]}
     return {
         "support": dict(zip(classes, np.bincount(y, minlength=len(classes)).tolist(), strict=True)),
         "confused": pairs,
-        "calibration": {"bins": calibration_bins(y, exported), "chance": chance_calibration_error(exported)},
+        "calibration": {"bins": calibration_bins(y, exported, groups), "chance": chance_calibration_error(exported)},
         "mistakes": confident_mistakes(y, exported, classes=classes),
     }
 
 
-def calibration_bins(y: np.ndarray, p: np.ndarray) -> list[dict[str, float]]:
-    """Mean confidence and accuracy of each bin, with the Wilson 95 % interval of the accuracy."""
+def calibration_bins(y: np.ndarray, p: np.ndarray, groups: np.ndarray | None = None) -> list[dict[str, float]]:
+    """Mean confidence and accuracy of each bin, with the Wilson 95 % interval of the accuracy; see `share_interval`."""
     bins, confidence, right = confidence_bins(p), p.max(1), p.argmax(1) == y
     described = []
     for members in (bins == index for index in range(NUM_BINS)):
         if members.any():
-            low, high = wilson(int(right[members].sum()), int(members.sum()))
+            low, high = share_interval(right[members], None if groups is None else groups[members])
             described.append(
                 {
                     "confidence": float(confidence[members].mean()),

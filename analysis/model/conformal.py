@@ -25,7 +25,7 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
-from analysis.statistics.bootstrap import wilson
+from analysis.statistics.bootstrap import share_interval
 from search.process.arguments import command
 
 FILE = "conformal.safetensors"
@@ -114,8 +114,11 @@ class Conformal:
         low, high = (max(1, int((masses <= left).sum())) for masses in (below, above))
         return self.residuals[low - 1], self.residuals[-high]
 
-    def coverage(self, predictions: np.ndarray, y: np.ndarray) -> dict[str, Any]:
+    def coverage(self, predictions: np.ndarray, y: np.ndarray, *, groups: np.ndarray | None = None) -> dict[str, Any]:
         """How often the interval held the targets of these rows, and how long it was.
+
+        Args:
+            groups: of each row (N,); None if rows are independent.
 
         Returns:
             `level` (0.95, or what the held-out rows allow), `coverage` with its 95 % interval `low` and `high`, the
@@ -123,11 +126,11 @@ class Conformal:
         """
         level = min(0.95, math.floor(1000 * self.largest_level) / 1000)
         low, high = self.interval(predictions, level=level)
-        inside = int(((low <= y) & (y <= high)).sum())
-        least, most = wilson(inside, len(y))
+        inside = (low <= y) & (y <= high)
+        least, most = share_interval(inside, groups)
         return {
             "level": level,
-            "coverage": inside / len(y),
+            "coverage": float(inside.mean()),
             "low": least,
             "high": most,
             "length": float((high - low).mean()),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from analysis.model.files import STDIN
+from search.process.answer import add_to_answer
 from search.process.text import printable
 from trainables.files.whole import writing
 
@@ -133,6 +134,7 @@ def check_added(names: Sequence[str], added: Sequence[str], *, way: str) -> None
 
 
 def say_error(cause: str) -> None:
+    add_to_answer(error=printable(cause))
     print(f"error: {printable(cause)}", file=sys.stderr)
 
 

@@ -37,6 +37,8 @@ _TOPICS = {
     "practice": "What it means in practice",
     "next": "What to try next",
 }
+_COMPARED = ("rmse", "mae", "r2", "accuracy", "macro_f1", "log_loss")
+"""Metrics of other methods, beside that of the search."""
 _REVIEWED = "Range: "
 """How sentences on ranges begin. The page leaves them to its review of the best trials, which tests them."""
 _SEE_REVIEW = Markup('Ranges to extend or to leave out: see the <a href="#review">review of the best trials</a>.')
@@ -107,7 +109,11 @@ def _fragment(run_dir: Path, final_dir: Path) -> Markup | None:
     templates = environment(html=True, strict=False)
     templates.globals.update(words=wording, baseline_name=BASELINE)
     templates.globals.update(openings=read_openings(final_dir), times_opened=times_opened(final_dir))
-    figures = {name: _figure(final_dir, name, caption) for name, caption in _CAPTIONS.items()}
+    captions = {
+        **_CAPTIONS,
+        "bands": _CAPTIONS["bands"].replace("training", "test") if results.own else _CAPTIONS["bands"],
+    }
+    figures = {name: _figure(final_dir, name, caption) for name, caption in captions.items()}
     template = templates.get_template("final.html")
     return Markup(template.render(results=results, run_dir=str(run_dir), figures=figures, **_context(results)))
 
@@ -147,7 +153,7 @@ def _context(results: FinalResults) -> dict[str, Any]:
         "winner": winner,
         "metric": results.metric,
         "unit": results.target_unit,
-        "compared": [m for m in ("rmse", "mae", "r2", "accuracy", "macro_f1", "log_loss") if m in winner.scores],
+        "compared": [m for m in dict.fromkeys((results.metric, *_COMPARED)) if m in winner.scores],
         "smaller": results.is_less_better,
         "images": len(results.image_shape) == 3,
         "hardware": results.hardware,

@@ -12,7 +12,7 @@ from search.process.arguments import command
 
 
 def asking(trials: Trials, impact: Impact, run: Any, run_dir: Path, *, answered: Container[str] = ()) -> str:
-    """The sentence; empty if nothing can be asked, or everything is known.
+    """The sentence; empty if nothing can be asked (as with two objectives), or everything is known.
 
     It names the hyperparameter with the strongest effect on early learning, among those with few levels and without a
     clear effect at the full budget.
@@ -24,7 +24,7 @@ def asking(trials: Trials, impact: Impact, run: Any, run_dir: Path, *, answered:
     best, known = trials.best, {effect.parameter for effect in impact.effects if effect.found}
     levels = {p.name: len(p.levels) for p in trials.parameters if p.levels and not p.conditional}
     names = [name for name in impact.ranked if name in levels and name not in known and name not in answered]
-    if run is None or best is None or not names:
+    if run is None or run.second is not None or best is None or not names:
         return ""
     seconds = _epochs(trials, levels[names[0]]) * float((best["seconds"] or 0.0) / max(best["epochs"], 1))
     took = f"; the search took {spent(float(trials.measured['seconds'].sum()))}"

@@ -60,8 +60,8 @@ model.predict(rows)  # {call}
 
 ## Evaluation
 
-On {test_rows:,} test rows, opened {openings}, mean over {networks}, with 95 % intervals over
-rows and seeds. The search optimised {goal}.
+On {test_rows}, opened {openings}, mean over {networks}, with 95 % intervals over
+{units} and seeds. The search optimised {goal}.
 
 | metric | value |
 | --- | --- |
@@ -167,7 +167,8 @@ def _result_fields(results: FinalResults, winner: Entrant, *, opened: str) -> di
         "epochs": trained_for(conditions),
         "train_rows": conditions["train_rows"],
         "rows": trained_on(conditions.get("held_out_rows", 0)),
-        "test_rows": conditions["test_rows"],
+        "test_rows": wording.test_rows(conditions),
+        "units": "whole groups of rows" if conditions.get("test_groups", 0) > 1 else "rows",
         "split": f" {_plain(split)}" if (split := conditions.get("split")) else "",
         "hardware": results.hardware,
         "run": results.run_dir,

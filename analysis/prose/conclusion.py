@@ -84,7 +84,7 @@ def _baselines(results: FinalResults) -> Table:
     table = _table(
         "other methods",
         f"test {results.in_unit(metric)}",
-        f"winner minus method ({better} is better)",
+        f"winner minus method, {results.in_unit(metric)} ({better} is better)",
     )
     for baseline in results.baselines:
         table.add_row(

@@ -18,8 +18,10 @@ from analysis.wording import (
     p_value,
     plain,
     probability,
+    test_rows,
     title,
 )
+from search.process.text import counted
 from search.storage.run import Run
 
 EDGE = 0.1
@@ -55,8 +57,8 @@ def discuss(results: FinalResults, study: optuna.Study, run: Run) -> list[dict[s
 def _verdict(results: FinalResults, winner: Entrant) -> list[str]:
     metric, name = results.metric, title(winner.name)
     score = between(metric, winner.scores[metric])
-    rows = results.conditions["test_rows"]
-    on = f" on {rows:,} test rows" if rows else ""
+    rows = test_rows(results.conditions)
+    on = f" on {rows}" if rows else ""
     text = [f"The winner, {name}, reaches a test {results.in_unit(metric)} of {score}{on}."]
     baseline = next((e for e in results.entrants if e.role == "baseline"), None)
     if baseline is winner:
@@ -89,9 +91,14 @@ def _verdict(results: FinalResults, winner: Entrant) -> list[str]:
             f"On these rows {title(leader.name)} is better: {between(metric, leader.scores[metric])}."
             " It is still not the winner, because that would mean selecting on the test set."
         )
-    if winner.optimism:
-        text.append(_optimism(results, winner))
-    return [*text, *_probabilities(winner, baseline)]
+    return [*text, *_few_seeds(results, winner), *_optimism(results, winner), *_probabilities(winner, baseline)]
+
+
+def _few_seeds(results: FinalResults, winner: Entrant) -> list[str]:
+    if not results.few_seeds:
+        return []
+    seeds = counted(len(winner.by_seed[results.metric]), "seed")
+    return [f"These intervals are wide mainly because there are only {seeds}; --seeds 5 would narrow them."]
 
 
 def _probabilities(winner: Entrant, baseline: Entrant | None) -> list[str]:
@@ -118,8 +125,10 @@ def _the(entrant: Entrant) -> str:
     return f"{'' if entrant.role == 'top' else 'the '}{title(entrant.name)}"
 
 
-def _optimism(results: FinalResults, winner: Entrant) -> str:
+def _optimism(results: FinalResults, winner: Entrant) -> list[str]:
     metric, found = results.metric, winner.optimism
+    if not found:
+        return []
     fresh = number(metric, winner.scores[metric]["value"])
     more = (
         ""
@@ -135,10 +144,10 @@ def _optimism(results: FinalResults, winner: Entrant) -> str:
     if found["value"] < 0:
         side, size = "worse", {"value": -found["value"], "low": -found["high"], "high": -found["low"]}
     amount = gap(metric, size).removeprefix("+")
-    return (
+    return [
         f"The winner reached {number(metric, winner.search_value)} in the search; the retrained networks reach "
         f"{fresh} on the test rows{more}. The search value was {side} by {amount}: {verdict}."
-    )
+    ]
 
 
 def _weakness(results: FinalResults, winner: Entrant) -> list[str]:

@@ -24,8 +24,8 @@ from trainables.training.quantile import quantile_in
 
 Fact = tuple[str, str, str]
 """Label, value and what belongs to it."""
-NO_BETTER = "No better than the baseline"
-_VERDICTS = {"better": "Better than the baseline", "worse": "Worse than the baseline", "no clear difference": NO_BETTER}
+NO_BETTER, NOT_SHOWN = "No better than the baseline", "Not shown to be better than the baseline"
+_VERDICTS = {"better": "Better than the baseline", "worse": "Worse than the baseline", "no clear difference": NOT_SHOWN}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,17 +71,26 @@ def sealed(results: FinalResults | None) -> Outcome | None:
         verdict = _VERDICTS[wording.verdict(metric, found, less_is_better=results.is_less_better)]
         facts.append((verdict, _size(metric, found, verdict), f"the baseline reached {baseline}"))
         said += f"; the baseline: {baseline}; difference: {gap}"
-        if verdict == NO_BETTER:
-            warnings.append(f"{verdict}, as far as these test rows can show: the difference, {gap}, may be zero.")
+        if verdict == NOT_SHOWN:
+            warnings.append(f"{verdict}: the difference, {gap}, may be zero; {_unsure(results, winner)}.")
         elif verdict.startswith("Worse"):
             warnings.append(f"{verdict}: the difference on the test set is {gap}.")
     warnings += _chance_of_test(results, winner)
     return Outcome(facts=tuple(facts), sentence=f"{said}.", warnings=tuple(warnings))
 
 
+def _unsure(results: FinalResults, winner: Entrant) -> str:
+    """What would have to be more for a surer answer."""
+    if results.few_seeds:
+        seeds = counted(len(winner.by_seed[results.metric]), "seed")
+        return f"the interval is wide mainly because there are only {seeds}, and --seeds 5 would narrow it"
+    rows = wording.test_rows(results.conditions)
+    return f"the {rows or 'test rows'} are too few to show a smaller difference"
+
+
 def _size(metric: str, found: dict[str, float], verdict: str) -> str:
     """The difference on a card: without a sign where the card says which of the two is better."""
-    if verdict == NO_BETTER:
+    if verdict == NOT_SHOWN:
         return wording.gap(metric, found)
     ends = sorted(abs(found[key]) for key in ("low", "high"))
     size = {"value": abs(found["value"]), "low": ends[0], "high": ends[1]}
@@ -96,21 +105,32 @@ def _chance_of_test(results: FinalResults, winner: Entrant) -> list[str]:
         chance, found = constant_score(metric, np.array(list(results.support.values()))), scores[metric]
         less = metric_named(metric).less_is_better
         if chance is not None and (found["high"] >= chance if less else found["low"] <= chance):
-            return [_no_better_than_chance(chance, "test", wording.between(metric, found), metric=metric)]
+            reached = wording.between(metric, found)
+            better = found["value"] < chance if less else found["value"] > chance
+            return [_no_better_than_chance(chance, "test", reached, metric=metric, better=better)]
     aims_at_mean = results.metric != "mae" and quantile_in(results.metric) is None
     if "r2" in scores and scores["r2"]["low"] <= 0 and aims_at_mean:
         reached = wording.between("r2", scores["r2"])
-        return [f"No better than always predicting the mean of the target: R2 on the test set is {reached}."]
+        start = _against(better=scores["r2"]["value"] > 0)
+        return [f"{start} always predicting the mean of the target: R2 on the test set is {reached}."]
     return []
 
 
-def _no_better_than_chance(chance: float, rows: str, reached: str, *, metric: str = "accuracy") -> str:
+def _against(*, better: bool) -> str:
+    """How a warning begins: the value itself may be better, and only its interval not."""
+    return "Not shown to be better than" if better else "No better than"
+
+
+def _no_better_than_chance(
+    chance: float, rows: str, reached: str, *, metric: str = "accuracy", better: bool = False
+) -> str:
+    start = _against(better=better)
     if metric != "accuracy":
         name = wording.named(metric)
         least = f"{'an' if name[0] in 'AF' else 'a'} {name} of {wording.number(metric, chance)}"
-        return f"No better than a constant prediction (chance), which has {least} on the {rows} rows: it is {reached}."
+        return f"{start} a constant prediction (chance), which has {least} on the {rows} rows: it is {reached}."
     return (
-        f"No better than always predicting the most common class (chance), which is right in {chance:.1%} of the "
+        f"{start} always predicting the most common class (chance), which is right in {chance:.1%} of the "
         f"{rows} rows: the accuracy is {reached}."
     ).replace("%", " %", 1)
 
@@ -191,12 +211,13 @@ def _against_baseline(trials: Trials, sure: Confidence, rows: int | None) -> Out
         low, high = unpaired_interval(sure.value, baseline, rows)
         shown += f" [{100 * low:+.2f}, {100 * high:+.2f}]"
         if low <= 0:
-            warnings = (f"{NO_BETTER}, as far as {rows} validation rows can show: the gain, {shown}, may be zero.",)
+            cannot = f"{counted(rows, 'validation row')} are too few to show a smaller gain"
+            warnings = (f"{NOT_SHOWN}: the gain, {shown}, may be zero; {cannot}.",)
     elif gain == 0:
         warnings = (f"{NO_BETTER}: both reached {reached}.",)
     else:
         said += "; one training each on the same rows, so part of it may be chance"
-    fact = (NO_BETTER if warnings else label, shown, said)
+    fact = (warnings[0].partition(":")[0] if warnings else label, shown, said)
     return Outcome(facts=(fact,), sentence=f"; the baseline: {reached}; gain: {shown}", warnings=warnings)
 
 
@@ -236,7 +257,8 @@ def _chance_of_search(trials: Trials, sure: Confidence, found: Described) -> Seq
     if trials.metric == "accuracy":
         if np.isfinite(sure.low) and sure.low <= chance:
             low, high = value_text(trials, sure.low), value_text(trials, sure.high)
-            return (_no_better_than_chance(chance, "validation", f"{value_text(trials, sure.value)} [{low}, {high}]"),)
+            reached = f"{value_text(trials, sure.value)} [{low}, {high}]"
+            return (_no_better_than_chance(chance, "validation", reached, better=sure.value > chance),)
         return ()
     if trials.sign * sure.value > trials.sign * chance:
         return ()

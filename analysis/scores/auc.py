@@ -34,20 +34,25 @@ def _score(y: np.ndarray, p: np.ndarray) -> float:
 def _features(y: np.ndarray, p: np.ndarray) -> np.ndarray:
     """(N, 4 K): placements of the rows of a class and of the others, members of the class, and its area.
 
-    The bootstrap is of first order in the weights of the rows, as in DeLong, DeLong and Clarke-Pearson (1988).
+    Of classes only that some rows are of and others are not. The bootstrap is of first order in the weights of the
+    rows, as in DeLong, DeLong and Clarke-Pearson (1988).
     """
     member, placed = np.eye(p.shape[1])[y], _placements(y, p)
+    known = (member.sum(0) > 0) & (member.sum(0) < len(y))
+    member, placed = member[:, known], placed[:, known]
     inside, outside = member * placed, (1 - member) * placed
-    area = np.broadcast_to(ratio(inside.sum(0), member.sum(0)), p.shape)
+    area = np.broadcast_to(ratio(inside.sum(0), member.sum(0)), member.shape)
     return np.concatenate([inside, outside, member, area], axis=1)
 
 
 def _from_sums(sums: np.ndarray, num_rows: int) -> np.ndarray:
+    """0.5 without such a class; a class that a resample lacks keeps the area that it has on all rows."""
+    if not sums.shape[1]:
+        return np.full(len(sums), 0.5)
     inside, outside, count, area = np.split(sums, 4, axis=1)
     others = num_rows - count
-    known = (count > 0) & (others > 0)
     found = ratio(inside, count) + ratio(outside, others) - area / num_rows
-    return np.where(known.any(1), (found * known).sum(1) / np.maximum(known.sum(1), 1), 0.5)
+    return np.where((count > 0) & (others > 1e-6 * num_rows), found, area / num_rows).mean(1)
 
 
 SCORE = Score(task="classification", score=_score, features=_features, from_sums=_from_sums, bounds=(0.0, 1.0))

@@ -12,14 +12,17 @@ def _score(y: np.ndarray, p: np.ndarray) -> float:
 
 
 def _features(y: np.ndarray, p: np.ndarray) -> np.ndarray:
-    """(N, 2 K): of each class whether the row is of it and predicted right, and whether it is of it."""
-    one_hot = np.eye(p.shape[1])[y]
+    """(N, 2 K): of each class of the rows whether the row is of it and predicted right, and whether it is of it."""
+    one_hot = np.eye(p.shape[1])[y][:, np.unique(y)]
     return np.concatenate([one_hot * (p.argmax(1) == y)[:, None], one_hot], axis=1)
 
 
 def _from_sums(sums: np.ndarray, num_rows: int) -> np.ndarray:
-    right, support = np.split(sums, 2, axis=1)
-    return ratio(right, support).sum(1) / np.maximum((support > 0).sum(1), 1)
+    """The macro recall of each replicate: a class that a resample lacks counts 0, as in `macro_recall`.
+
+    Were it left out, the constant prediction of a class would score the better the more classes a resample lacks.
+    """
+    return ratio(*np.split(sums, 2, axis=1)).mean(1)
 
 
 SCORE = Score(task="classification", score=_score, features=_features, from_sums=_from_sums, bounds=(0.0, 1.0))

@@ -19,7 +19,8 @@ def sign(metric: str) -> int:
 def difference(first: Evaluation, second: Evaluation, *, metric: str) -> Interval:
     """`first` minus `second`; each replicate scores both on the same draw of rows, so their common noise cancels."""
     value = float(first.scores[metric].mean() - second.scores[metric].mean())
-    return interval(value, first.replicates[metric] - second.replicates[metric])
+    low, high = first.bounds(metric)
+    return interval(value, first.replicates[metric] - second.replicates[metric], bounds=(low - high, high - low))
 
 
 def optimism(search_value: float, fresh: Evaluation, *, metric: str, better: int | None = None) -> Interval:

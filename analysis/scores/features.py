@@ -18,7 +18,15 @@ from scipy.sparse.csgraph import connected_components
 
 from analysis.datasets.columns import Rows, rank_correlation
 from analysis.progress import Advance, no_progress
-from analysis.statistics.bootstrap import NUM_REPLICATES, combine, image_draws, interval, seed_steps
+from analysis.statistics.bootstrap import (
+    NUM_REPLICATES,
+    combine,
+    group_stretch,
+    image_draws,
+    interval,
+    seed_steps,
+    unit_of_rows,
+)
 from trainables.data.table import Column
 
 Predict = Callable[[np.ndarray], np.ndarray]
@@ -74,7 +82,7 @@ def permutation_importance(
             losses.append(permuted.losses(network, x, y, known, task=test.task))
             advance()
         after.append(np.stack(losses))
-    gains = _gains(before, after, task=test.task, random=random)
+    gains = _gains(before, after, None if test.groups is None else test.groups[rows], task=test.task, random=random)
     described = [
         {"features": [test.columns[index].name for index in columns], **gain}
         for columns, gain in zip(sets, gains, strict=True)
@@ -146,23 +154,29 @@ class Permuted:
 
 
 def _gains(
-    before: np.ndarray, after: Sequence[np.ndarray], *, task: str, random: np.random.Generator
+    before: np.ndarray,
+    after: Sequence[np.ndarray],
+    groups: np.ndarray | None,
+    *,
+    task: str,
+    random: np.random.Generator,
 ) -> list[dict[str, float]]:
     """Rise of the score from the losses before to those after, both (S, N), each with its interval."""
 
     def score(sums: np.ndarray) -> np.ndarray:
         return np.sqrt(sums) if task == "regression" else sums
 
-    num_rows = before.shape[1]
+    num_rows, units = before.shape[1], unit_of_rows(groups)
     steps = seed_steps(len(before), NUM_REPLICATES, random)
     drawn: list[list[np.ndarray]] = [[] for _ in after]
-    for draws in image_draws(num_rows, NUM_REPLICATES, random):
+    for draws in image_draws(num_rows, NUM_REPLICATES, random, groups=units):
         base = score(draws @ before.T / num_rows)
         for parts, losses in zip(drawn, after, strict=True):
             parts.append(score(draws @ losses.T / num_rows) - base)
+    stretch = group_stretch(units, NUM_REPLICATES, random)
     gains = [score(losses.mean(1)) - score(before.mean(1)) for losses in after]
     return [
-        interval(float(gain.mean()), combine(gain, np.concatenate(parts), steps)).as_dict()
+        interval(float(gain.mean()), combine(gain, np.concatenate(parts), steps, stretch=stretch)).as_dict()
         for gain, parts in zip(gains, drawn, strict=True)
     ]
 

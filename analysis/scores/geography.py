@@ -77,7 +77,8 @@ def _hold_out(dataset: Dataset, places: np.ndarray, *, seed: int) -> dict[str, A
     model = boosting_pipeline(dataset, seed=seed % 2**32)
     with few_threads(dataset):
         outputs = {name: np.asarray(cross_val_predict(model, x, y, cv=list(cv)))[None] for name, cv in splits.items()}
-    found = evaluate(y, outputs, task="regression", seed=seed)
+    groups = None if dataset.groups is None else dataset.groups[: len(y)]
+    found = evaluate(y, outputs, task="regression", seed=seed, groups=groups)
     described: dict[str, Any] = {name: found[name].interval("rmse").as_dict() for name in splits}
     gap = comparison.difference(found["regions"], found["random"], metric="rmse")
     return described | {"difference": gap.as_dict(), "num_regions": NUM_REGIONS}

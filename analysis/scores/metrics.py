@@ -15,8 +15,18 @@ from scipy.special import softmax
 from sklearn import metrics
 
 from analysis.scores.multilabel import multilabel_features, multilabel_from_sums, multilabel_scores, ratio
+from analysis.scores.regression import regression_features, regression_from_sums, regression_scores
 from analysis.scores.score import Score, Task, own_scores, score_of
-from analysis.statistics.bootstrap import NUM_REPLICATES, Interval, combine, image_draws, interval, seed_steps
+from analysis.statistics.bootstrap import (
+    NUM_REPLICATES,
+    Interval,
+    combine,
+    group_stretch,
+    image_draws,
+    interval,
+    seed_steps,
+    unit_of_rows,
+)
 from analysis.wording import is_share
 from spaces.objectives import metric_named
 
@@ -42,21 +52,32 @@ class Evaluation:
     class_replicates: dict[str, np.ndarray] = field(default_factory=dict)
     """(B, K)."""
     support: np.ndarray
-    """Rows of each class (K,), or of all (1,)."""
+    """Independent rows of each class (K,), or of all (1,): rows, or the groups that have such rows."""
+    num_units: int = 0
+    """Independent rows of all classes: rows, or groups."""
+    over_rows: dict[str, np.ndarray] = field(default_factory=dict)
+    """(B,) by metric: replicates over the rows alone, with the same networks."""
     free: bool = False
     """Whether only the names of the scores are known: one that is called as a share is, lies in 0..1."""
 
     def interval(self, metric: str) -> Interval:
         """The mean over seeds, with its interval."""
-        value, replicates = float(self.scores[metric].mean()), self.replicates[metric]
+        own = not self.free and metric not in _UNBOUNDED and metric_named(metric).own_file
+        return interval(
+            float(self.scores[metric].mean()),
+            self.replicates[metric],
+            bounds=self.bounds(metric),
+            reflect=own and score_of(metric).reflect,
+            num_rows=0 if self.free or own or metric in _UNBOUNDED else self.num_units,
+        )
+
+    def bounds(self, metric: str) -> tuple[float, float]:
+        """The least and the largest value that the metric can take."""
         if self.free:
-            return interval(value, replicates, bounds=(0.0, 1.0) if is_share(metric) else (-np.inf, np.inf))
+            return (0.0, 1.0) if is_share(metric) else (-np.inf, np.inf)
         if metric in _UNBOUNDED:
-            return interval(value, replicates, bounds=_UNBOUNDED[metric])
-        if metric_named(metric).own_file:
-            score = score_of(metric)
-            return interval(value, replicates, bounds=score.bounds, reflect=score.reflect)
-        return interval(value, replicates, bounds=(0.0, 1.0), num_rows=int(self.support.sum()))
+            return _UNBOUNDED[metric]
+        return score_of(metric).bounds if metric_named(metric).own_file else (0.0, 1.0)
 
     def class_interval(self, metric: str, index: int) -> Interval:
         """The same for one class."""
@@ -85,7 +106,10 @@ def by_seeds(
     for name, scores in numbers.items():
         steps = seed_steps(len(next(iter(scores.values()))), num_replicates, random)
         replicates = {metric: values.mean() + steps @ values for metric, values in scores.items()}
-        found[name] = Evaluation(scores=dict(scores), replicates=replicates, support=np.zeros(1), free=True)
+        alone = {metric: np.full(num_replicates, values.mean()) for metric, values in scores.items()}
+        found[name] = Evaluation(
+            scores=dict(scores), replicates=replicates, over_rows=alone, support=np.zeros(1), free=True
+        )
     return found
 
 
@@ -103,6 +127,7 @@ def evaluate(
     seed: int = 0,
     same_networks: Mapping[str, str] | None = None,
     asked: Collection[str] = (),
+    groups: np.ndarray | None = None,
 ) -> dict[str, Evaluation]:
     """Score every configuration on the same rows and the same draws of rows.
 
@@ -112,24 +137,33 @@ def evaluate(
         seed: of the bootstrap.
         same_networks: names whose outputs come from the networks of another name, and so share its luck with the seeds.
         asked: metrics that are reported beside the usual ones of the task.
+        groups: of each row (N,); whole groups are resampled. None if rows are independent.
     """
-    own = own_scores(task, asked=asked)
+    own, units = own_scores(task, asked=asked), unit_of_rows(groups)
     random = np.random.default_rng((seed, 0xB007))
     steps = {name: seed_steps(len(found), num_replicates, random) for name, found in outputs.items()}
     steps |= {name: steps[other] for name, other in (same_networks or {}).items()}
     prepared = {name: [_Rows(task, y, network, own=own) for network in found] for name, found in outputs.items()}
     drawn: dict[str, list[_Scores]] = {name: [] for name in outputs}
-    for draws in image_draws(len(y), num_replicates, random):
+    for draws in image_draws(len(y), num_replicates, random, groups=units):
         for name, networks in prepared.items():
             found = [network.replicates(draws) for network in networks]
             drawn[name].append({metric: np.stack([f[metric] for f in found], axis=1) for metric in found[0]})
-    support = np.bincount(y) if task == "classification" else np.array([len(y)])
+    chance: dict[str, Any] = {"stretch": group_stretch(units, num_replicates, random)}
+    chance |= _independent(task, y, units)
     return {
-        name: _evaluation(
-            [_score(task, y, network, own=own) for network in found], drawn[name], steps[name], support=support
-        )
+        name: _evaluation([_score(task, y, network, own=own) for network in found], drawn[name], steps[name], **chance)
         for name, found in outputs.items()
     }
+
+
+def _independent(task: Task, y: np.ndarray, units: np.ndarray | None) -> dict[str, Any]:
+    """`support` and `num_units` of an evaluation."""
+    num_units = len(y) if units is None else int(units.max()) + 1
+    if task != "classification":
+        return {"support": np.array([num_units]), "num_units": num_units}
+    labels = y if units is None else np.unique(np.stack([units, y]), axis=1)[1]
+    return {"support": np.bincount(labels), "num_units": num_units}
 
 
 class _Rows:
@@ -154,17 +188,29 @@ def _score(task: Task, y: np.ndarray, outputs: np.ndarray, *, own: Mapping[str, 
     return _TASKS[task][0](y, outputs) | {name: np.asarray(one.score(y, outputs)) for name, one in own.items()}
 
 
-def _evaluation(found: list[_Scores], drawn: list[_Scores], steps: np.ndarray, *, support: np.ndarray) -> Evaluation:
+def _evaluation(
+    found: list[_Scores],
+    drawn: list[_Scores],
+    steps: np.ndarray,
+    *,
+    stretch: np.ndarray | None,
+    support: np.ndarray,
+    num_units: int,
+) -> Evaluation:
     scores = {metric: np.stack([f[metric] for f in found]) for metric in found[0]}
-    replicates = {
-        metric: combine(scores[metric], np.concatenate([part[metric] for part in drawn]), steps) for metric in scores
-    }
+    rows = {metric: np.concatenate([part[metric] for part in drawn]) for metric in scores}
+    replicates, over_rows = (
+        {metric: combine(scores[metric], rows[metric], by, stretch=stretch) for metric in scores}
+        for by in (steps, np.zeros_like(steps))
+    )
     return Evaluation(
         scores={m: v for m, v in scores.items() if m not in CLASS_METRICS},
         replicates={m: v for m, v in replicates.items() if m not in CLASS_METRICS},
         class_scores={m: v for m, v in scores.items() if m in CLASS_METRICS},
         class_replicates={m: v for m, v in replicates.items() if m in CLASS_METRICS},
         support=support,
+        num_units=num_units,
+        over_rows={m: v for m, v in over_rows.items() if m not in CLASS_METRICS},
     )
 
 
@@ -225,36 +271,8 @@ def _classification_from_sums(sums: np.ndarray, num_rows: int) -> dict[str, np.n
     return found | by_class
 
 
-# Regression
-
-
-def regression_scores(y: np.ndarray, predicted: np.ndarray) -> dict[str, np.ndarray]:
-    """scikit-learn's metrics of one network, in the unit of the target; `bias`: mean of predicted minus target."""
-    scores = {
-        "rmse": metrics.root_mean_squared_error(y, predicted),
-        "mae": metrics.mean_absolute_error(y, predicted),
-        "r2": metrics.r2_score(y, predicted),
-        "bias": np.mean(predicted.astype(np.float64) - y),
-    }
-    return {name: np.asarray(value) for name, value in scores.items()}
-
-
-def _regression_features(y: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    error, centred = predicted.astype(np.float64) - y, y - y.mean(dtype=np.float64)
-    features = np.stack([error**2, np.abs(error), error, centred, centred**2], axis=1)
-    squares_fit = 1e-15 < np.abs(centred).max(initial=1e-300) < 1e15 and np.abs(error).max() < 1e15
-    return features.astype(np.float32) if squares_fit else features
-
-
-def _regression_from_sums(sums: np.ndarray, num_rows: int) -> dict[str, np.ndarray]:
-    squares, absolute, signed, first, second = sums.T
-    total = second - first**2 / num_rows
-    scores = {"rmse": np.sqrt(squares / num_rows), "mae": absolute / num_rows, "bias": signed / num_rows}
-    return scores | {"r2": 1 - np.divide(squares, total, out=np.ones_like(squares), where=total > 1e-6 * second)}
-
-
 _TASKS = {
     "classification": (classification_scores, _classification_features, _classification_from_sums),
-    "regression": (regression_scores, _regression_features, _regression_from_sums),
+    "regression": (regression_scores, regression_features, regression_from_sums),
     "multilabel": (multilabel_scores, multilabel_features, multilabel_from_sums),
 }

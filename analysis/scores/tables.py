@@ -106,7 +106,7 @@ def describe_table(
     if coordinate_columns(dataset.columns) and dataset.task == "regression":
         with step("errors on the map, and boosting with whole regions held out"):
             described |= describe_geography(dataset, test, outputs[0], seed=seed)
-    return described | _ensemble(test.y.numpy(), outputs, task=dataset.task, metric=metric, seed=seed)
+    return described | _ensemble(test, outputs, task=dataset.task, metric=metric, seed=seed)
 
 
 def _columns(dataset: Dataset, test: Split) -> dict[str, Any]:
@@ -152,12 +152,12 @@ def _features(dataset: Dataset, test: Split, trained: Sequence[Training], *, see
     }
 
 
-def _ensemble(y: np.ndarray, outputs: np.ndarray, *, task: Task, metric: str, seed: int) -> dict[str, Any]:
+def _ensemble(test: Split, outputs: np.ndarray, *, task: Task, metric: str, seed: int) -> dict[str, Any]:
     """The mean answer of the networks against one of them; nothing where there is one only."""
     if len(outputs) < 2:
         return {}
     both = {"one": outputs, "mean": outputs.mean(0, keepdims=True)}
-    found = evaluate(y, both, task=task, seed=seed, asked=(metric,))
+    found = evaluate(test.y.numpy(), both, task=task, seed=seed, asked=(metric,), groups=test.groups)
     gap = comparison.difference(found["mean"], found["one"], metric=metric)
     return {"ensemble": {"score": found["mean"].interval(metric).as_dict(), "difference": gap.as_dict()}}
 

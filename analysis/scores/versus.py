@@ -18,10 +18,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.statistics.bootstrap import Interval, unpaired
+from analysis.statistics.bootstrap import Interval, group_freedom, unit_of_rows, unpaired
 from analysis.studies.alike import Data, data_relation, same_metric
 from analysis.studies.results import FinalResults
 from analysis.studies.sides import Side
+from analysis.wording import is_share
 
 _PREDICTIONS = Path("tables") / "predictions.csv"
 
@@ -94,7 +95,8 @@ def difference(first: FinalResults, other: FinalResults, *, rows: "pd.DataFrame 
         seeds = [np.array(results.winning.by_seed[metric], dtype=float) for results in (first, other)]
         half = float(np.hypot(_seed_part(*seeds), 1.96 * _row_error(rows, metric)))
         gap = float(one["value"] - two["value"])
-        return Interval(value=gap, low=gap - half, high=gap + half)
+        most = 1.0 if is_share(metric) else np.inf
+        return Interval(value=gap, low=max(gap - half, -most), high=min(gap + half, most))
     return unpaired(Interval(**_bounds(one)), Interval(**_bounds(two)))
 
 
@@ -115,6 +117,8 @@ def _seed_part(first: np.ndarray, other: np.ndarray) -> float:
 def paired_rows(first: Path, other: Path) -> "pd.DataFrame | None":
     """target, first and other: what both exported networks predict for the same test rows; None if that is not known.
 
+    Has the column group where the test rows are of groups.
+
     Args:
         first: folder of a final evaluation; `other` likewise.
     """
@@ -129,16 +133,26 @@ def paired_rows(first: Path, other: Path) -> "pd.DataFrame | None":
         return None
     if not len(targets[0]) or not targets[0].equals(targets[1]):
         return None
-    return pd.DataFrame({"target": targets[0], "first": tables[0]["predicted"], "other": tables[1]["predicted"]})
+    found = {"target": targets[0], "first": tables[0]["predicted"], "other": tables[1]["predicted"]}
+    groups = next((table["group"] for table in tables if "group" in table), None)
+    return pd.DataFrame(found | ({} if groups is None else {"group": groups}))
 
 
 def _row_error(rows: pd.DataFrame, metric: str) -> float:
-    """Standard error of the difference of two networks over the rows; of an RMSE by the delta method."""
+    """Standard error of the difference of two networks over the rows, or over whole groups of them.
+
+    That of an RMSE is by the delta method. Over few groups it is larger by the ratio of Student's t to 1.96.
+    """
     score = _ROW_SCORES[metric]
     losses = [score(rows["target"], rows[name]) for name in ("first", "other")]
     if metric == "rmse":  # d sqrt(m) = dm / (2 sqrt(m))
         losses = [loss / (2 * np.sqrt(loss.mean()) or 1.0) for loss in losses]
-    return float((losses[0] - losses[1]).std(ddof=1) / np.sqrt(len(rows))) if len(rows) > 1 else np.inf
+    gaps, units = losses[0] - losses[1], unit_of_rows(rows["group"].to_numpy()) if "group" in rows else None
+    if units is not None:
+        others, sums = int(units.max()), np.bincount(units, gaps - gaps.mean())
+        stretch = float(stats.t.ppf(0.975, group_freedom(units))) / 1.96
+        return stretch * float(np.sqrt((others + 1) / others * (sums**2).sum()) / len(rows))
+    return float(gaps.std(ddof=1) / np.sqrt(len(rows))) if len(rows) > 1 else np.inf
 
 
 def _numbers(values: pd.Series) -> np.ndarray:

@@ -141,6 +141,8 @@ class FinalResults:
     criterion: str = ""
     """How the entrants were chosen."""
     intervals: str = ""
+    few_seeds: bool = False
+    """Whether the winner's intervals are mainly as wide as they are because there are few seeds."""
     references: list[Numbers] = field(default_factory=list)
     """Published results."""
     slots: int = 1
@@ -151,8 +153,8 @@ class FinalResults:
     versions: Numbers = field(default_factory=dict)
     machine: Numbers = field(default_factory=dict)
     conditions: Numbers = field(default_factory=dict)
-    """epochs, seeds, train_rows, held_out_rows, test_rows, test_checksum, device, precision, augmentation,
-    extra_data."""
+    """epochs, seeds, train_rows, held_out_rows, test_rows, test_groups (of a split by groups), test_checksum,
+    device, precision, augmentation, extra_data."""
     openings: int = 0
     """How often the test set had been opened, this evaluation included."""
     opened: list[Any] = field(default_factory=list)

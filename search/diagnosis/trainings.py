@@ -16,6 +16,7 @@ import psutil
 import torch
 
 import spaces.space
+from search.process.environment import hint
 from search.storage.source_code import describe_error
 from spaces.origin import locate
 from trainables.files import checkpoint
@@ -26,6 +27,8 @@ from trainables.own.task import arrays_in, checksum, with_array
 from trainables.trainable import Setting, close
 
 _PARTS = {"own": "state()", "state": "run.state"}
+REPORTED = "reported "
+"""How the words for a reported number that differs begin."""
 HIDDEN = ("seconds", "weights", "epoch")
 
 
@@ -105,7 +108,7 @@ def _train_other(found: Straight, space: Any, data: Any, other: Mapping[str, Any
         finally:
             close(training)
     except Exception as error:  # some configurations of a sound search fail
-        found.other_failure = describe_error(error)
+        found.other_failure = describe_error(error) + hint(error)
 
 
 def train_again(setup: Setup, params: Mapping[str, Any], records: list[dict[str, Any]]) -> list[str]:
@@ -175,7 +178,7 @@ def differences(first: Any, second: Any, record: Mapping[str, Any], other: Mappi
     for name, value in first.get("random", {}).items():
         if difference(value, second["random"].get(name)) is not None:
             found.append(f"the random numbers of {name}")
-    found += [f"reported {k}" for k in record if not _is_a_time(k) and record[k] != other.get(k)]
+    found += [f"{REPORTED}{k}" for k in record if not _is_a_time(k) and record[k] != other.get(k)]
     return found
 
 

@@ -4,6 +4,7 @@ import traceback
 
 import torch
 
+from search.process.environment import hint
 from search.scheduling.messages import EpochResult
 from search.storage.logs import KEPT_BYTES, shorten
 from trainables.files.stores import UnreachableError
@@ -49,7 +50,7 @@ def failure(error: BaseException, *, kind: str, notices: list[str]) -> EpochResu
         )
     kind = next((name for cause, name in _KINDS.items() if isinstance(error, cause)), kind)
     if not isinstance(error, _PLAIN):
-        message = f"{type(error).__name__}: {message}".removesuffix(": ")
+        message = f"{type(error).__name__}: {message}".removesuffix(": ") + hint(error)
     is_clear = isinstance(error, Diverged | StorageError | UnreachableError)  # a traceback would explain nothing
     log = "" if is_clear else "".join(traceback.format_exception(error))
     log = shorten(log.encode("utf-8", errors="backslashreplace"), each=KEPT_BYTES).decode("utf-8", errors="replace")

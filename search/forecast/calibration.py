@@ -1,6 +1,7 @@
 """Measures how fast this machine trains: configurations of a space, a second each, as many at once as in a search."""
 
 import multiprocessing as mp
+import os
 import tempfile
 import time
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ import torch
 
 import spaces.space
 from search.process.allotted import available_cpus
+from search.process.environment import named, only_allowed
 from search.process.quiet import quietly
 from search.runtime.resources import Resources, count_gpus
 from search.storage.run import Run
@@ -90,7 +92,8 @@ def calibrate(
     else:
         bench, least = _bench(run, dataset, resources), MIN_MEASURED
     at_once = min(resources.slots, max(1, available_cpus() // resources.cpus_per_trial))
-    return _measure(bench, draws, at_once=at_once, least=least, until=(seconds, longest))
+    with only_allowed(named(run.env, os.environ)):  # as in the search
+        return _measure(bench, draws, at_once=at_once, least=least, until=(seconds, longest))
 
 
 def _measure(

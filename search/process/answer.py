@@ -28,6 +28,11 @@ def add_to_answer(**content: Any) -> None:
     _found.update(content)
 
 
+def take_error() -> str | None:
+    """The error that was noted last, once; None without one."""
+    return _found.pop("error", None)
+
+
 def keep_stdout() -> None:
     """Keep stdout for the answer: from now on this process and those that it starts print to stderr."""
     if not _kept:

@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import functools
 import io
+import json
 import os
 import re
 import sys
@@ -15,7 +16,7 @@ from typing import Annotated, NoReturn, TypeVar
 
 import tyro
 
-from search.process.answer import add_to_answer, answer, keep_stdout, restore_stdout
+from search.process.answer import add_to_answer, answer, keep_stdout, restore_stdout, take_error
 from search.process.output import KeptStream, drain_all, print_to_the_end
 from search.process.secrets import redact_text
 from search.process.signals import SIGNALLED, STOP_SIGNALS, Stopped, until_stopped
@@ -151,6 +152,26 @@ def answering(main: Callable[[list[str]], int]) -> Callable[[list[str] | None], 
         if lost is not None:
             print(f"error: the answer cannot be written ({lost.strerror})", file=sys.stderr)
         return code if lost is None else code or BROKEN_OFF
+
+    return answered
+
+
+def answering_errors(main: Callable[[list[str]], int]) -> Callable[[list[str] | None], int]:
+    """Make a command whose --json prints a form of its own print `exit_code` and `error` where it prints no result.
+
+    Args:
+        main: takes the words of the command and returns its exit code.
+    """
+
+    @functools.wraps(main)
+    def answered(argv: list[str] | None = None) -> int:
+        words = sys.argv[1:] if argv is None else argv
+        open_streams()
+        take_error()  # of an earlier command in this process
+        code = main(words)
+        if "--json" in words and code in (BAD_INPUT, NOTHING_USABLE):
+            print(json.dumps({"exit_code": code, "error": take_error() or _why(code)}), flush=True)
+        return code
 
     return answered
 

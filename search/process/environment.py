@@ -2,7 +2,8 @@
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+import traceback
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 _ALLOWED = re.compile(
@@ -13,6 +14,7 @@ _ALLOWED = re.compile(
     r"|CUDA\w*|CUDNN_\w+|CUBLAS_\w+|NCCL_\w+|NVIDIA_\w+|NV_\w+|HIP_\w+|ROCR_\w+|HSA_\w+|MIOPEN_\w+"
     r"|TORCH\w*|PYTORCH_\w+|TRITON_\w+|HF_\w+|TRANSFORMERS_\w+|SLURM_\w+"
 )
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SECRET = re.compile(r"TOKEN(?!_PATH)|SECRET|PASSWORD|PASSWD|CREDENTIAL|API_?KEY|PRIVATE_KEY", re.IGNORECASE)
 """Names that are never passed on, even with an allowed prefix; a path to a token file is no token."""
 
@@ -30,6 +32,39 @@ def keys_for(storage: str | None, environment: Mapping[str, str]) -> dict[str, s
     if storage is None or not storage.startswith("s3:"):
         return {}
     return {name: value for name, value in environment.items() if name.startswith("AWS_")}
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Raise ValueError unless each is the name of a variable; a value that was given with it is not repeated."""
+    for name in names:
+        before, equals, _ = name.partition("=")
+        if equals:
+            raise ValueError(f"--env takes a name, whose value comes from your environment: --env {before[:80]}")
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"--env must be the name of an environment variable, got {name[:80]!r}")
+
+
+def named(names: Iterable[str], environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables with these names, as the user's own code gets them. Only their names are stored.
+
+    Raises:
+        ValueError: one is not set.
+    """
+    for name in names:
+        if name not in environment:
+            raise ValueError(f"--env {name}: this variable is not set; set it with: export {name}=...")
+    return {name: environment[name] for name in names}
+
+
+def hint(error: BaseException) -> str:
+    """How a training process gets the variable that `os.environ[...]` lacked; empty for every other error."""
+    cause: BaseException | None = error
+    while cause is not None:
+        frames = [frame for frame, _ in traceback.walk_tb(cause.__traceback__)]
+        if frames and frames[-1].f_code is type(os.environ).__getitem__.__code__:
+            return f" (training code sees few environment variables; give it this one with --env {cause.args[0]})"
+        cause = cause.__cause__ or cause.__context__
+    return ""
 
 
 @contextmanager

@@ -9,7 +9,9 @@ from typing import Any
 from search.algorithms.front import Price
 from search.storage.run import Run
 from search.storage.space import space_of
+from search.storage.trials import OF_THE_MACHINE
 from spaces.space import Space
+from trainables.data.names import did_you_mean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,9 +65,14 @@ def broken_metric(record: Mapping[str, Any], run: Run) -> str:
         value = record.get(name)
         if isinstance(value, int | float) and not math.isnan(value):
             continue
-        reported = ", ".join(key for key, found in record.items() if isinstance(found, int | float) and key != "epoch")
-        missing = "" if name in record else f"; reported are {reported[:200]}"
-        return f"metric {name!r} must be a number, got {value!r}{missing * (name != run.metric)}"
+        what = "metric" if name == run.metric else "objective"
+        if name in record or what == "metric":
+            return f"{what} {name!r} must be a number, got {value!r}"
+        hidden = (*OF_THE_MACHINE, "epoch", "seconds")
+        known = [key for key, found in record.items() if isinstance(found, int | float) and key not in hidden]
+        same = [key for key in known if key.lower() == name.lower()]
+        near = did_you_mean(name, same or known, cutoff=0 if same else 0.6)
+        return f"no epoch reports the objective {name!r}; reported are {', '.join(known)[:200]}{near}"
     return ""
 
 

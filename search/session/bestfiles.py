@@ -26,6 +26,7 @@ def keep_best(run: Run, trials: list[FrozenTrial], run_dir: Path) -> None:
         "run": run.name,
         "space": run.space,
         "trial": best.number,
+        "seed": best.user_attrs.get("seed"),
         "metric": run.metric,
         "direction": run.direction,
         "value": best.value,
@@ -37,6 +38,8 @@ def keep_best(run: Run, trials: list[FrozenTrial], run_dir: Path) -> None:
     what = f"{run.metric} {format_value(best.value)} after {counted(epochs_reached(best), 'epoch')}"
     lines = [f"# The best trial of run {run.name}: trial {best.number}, {what}."]
     lines += [f"# Searched with {' '.join(f'--set {one.option}' for one in run.ranges)}"] if run.ranges else []
+    if (seed := facts["seed"]) is not None:
+        lines += ["", f"SEED = {seed}" + "  # of this trial: rw.seed_everything(SEED)" * (run.source is not None)]
     lines += ["", "PARAMS = {"]
     lines += [f"    {name!r}: {value!r}," for name, value in best.params.items()]
     lines += ["}"]

@@ -1,7 +1,10 @@
 """Which options a search can run with: checked together, before anything slow is imported."""
 
+import os
+
 import spaces
 from search.execution.loggers import check_logger
+from search.process.environment import check_names, named
 from search.runtime.resources import plan_resources
 from search.session.expecting import read_priors
 from search.session.options import Options
@@ -45,6 +48,7 @@ def check(options: Options) -> None:
         check_address(options.address)
     if options.storage is not None:
         check_storage(options.storage)
+    _check_env(options)
     if not options.resume:
         check_target(options.target, task=options.task, drop=options.drop, types=options.types)
     parse_types(options.types)
@@ -64,6 +68,14 @@ def check(options: Options) -> None:
     check_objectives(options, metric=None if options.resume else spaces.stated(options.space).get("metric"))
     if not options.resume:
         _check_against_space(options)
+
+
+def _check_env(options: Options) -> None:
+    check_names(options.env)
+    if options.env and options.address is not None:
+        names = " and ".join(options.env)
+        raise ValueError(f"--env is for this machine; on a cluster, set {names} where the nodes run `ray start`")
+    named(options.env, os.environ)
 
 
 def _check_against_space(options: Options) -> None:

@@ -3,6 +3,7 @@
 This is a search whose configurations are all planned, with the same study, workers, checkpoints and resume.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -15,6 +16,7 @@ from rich.console import Console
 
 from search.execution.launch import Launch
 from search.execution.slots import differences
+from search.process.environment import named
 from search.process.output import print_patiently
 from search.process.signals import Stopped, first_signal, signals_restored
 from search.runtime.cluster import RaySession
@@ -103,6 +105,7 @@ class FixedTraining:
             on_lost=_say_on_stderr,
             last_words=LastWords(begun=self.folder / "run.json", words=_CONTINUE, otherwise=_CONTINUE),
             say=follower.notice,
+            variables=named(self.like.env, os.environ),
         )
         return Launch(
             run=run,

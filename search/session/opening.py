@@ -103,6 +103,7 @@ def asked_run(options: Options, space: "Space", dataset: Any, **settled: Any) ->
         study_url=options.study_url,
         storage=options.storage,
         keep_best=options.keep_best,
+        env=tuple(dict.fromkeys(options.env)),
         title=space.title,
         unit=space.unit,
         source=describe_source(options.space, test=space.test is not None),
@@ -203,6 +204,7 @@ def resumed_run(options: Options, *, given: Collection[str]) -> Run:
         trials = max(trials, read_run(run_dir).trials)  # the run may have been extended since the file was written
     run = old_run(run_dir, given=stated, trials=trials)
     run = replace(run, logger=options.logger) if "logger" in given else run
+    run = replace(run, env=tuple(dict.fromkeys((*run.env, *options.env))))
     if "until_gain" in given:
         check_until_gain(options.until_gain, sampler=run.sampler, asks=bool(run.questions), weighs=bool(run.second))
         run = replace(run, until_gain=options.until_gain or None)

@@ -157,6 +157,9 @@ class Options:
     """Processes that train a trial together, each on a part of every batch; they share the trial's CPUs, and each uses
     a GPU if there is one. Your own code needs `run.prepare(model)` for this. Default: as many as GPUs per trial, or 1;
     with --resume, as when the run started."""
+    env: Several = ()
+    """An environment variable that your own training code reads, by its name: --env MY_DATA_ROOT. The run stores the
+    name only; the value comes from your environment, also with --resume. Repeat the option for several variables."""
     mps: Mode = "off"
     """NVIDIA's Multi-Process Service: trials that share a GPU (--gpus-per-trial below 1) run at the same time instead
     of taking turns. auto uses it where it works, on fails where it does not."""

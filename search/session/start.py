@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import spaces
 from search.diagnosis.limits import require_limits
 from search.process.arguments import BROKEN_OFF, say_error
-from search.process.environment import keys_for
+from search.process.environment import keys_for, named
 from search.process.secrets import redact_text, redact_url
 from search.process.signals import Stopped, first_signal, raise_noted, signals_restored
 from search.process.silence import doing
@@ -67,6 +67,7 @@ def _search_on_ray(options: Options, *, given: Collection[str], deadline: float 
         run, held = _lock(options, stack, given=given) if options.resume else (None, None)
         _check_stores(options)
         resources = plan(options, run)
+        names = () if options.address is not None else run.env if run else options.env
         ray = RaySession(
             resources,
             address=options.address,
@@ -74,7 +75,10 @@ def _search_on_ray(options: Options, *, given: Collection[str], deadline: float 
             on_lost=on_lost,
             last_words=_last_words(options),
             say=_say,
-            variables=keys_for(run.storage if run else options.storage, os.environ),
+            variables={
+                **keys_for(run.storage if run else options.storage, os.environ),
+                **named(names, os.environ),
+            },
             meanwhile=_import,
             space=run.space if run else options.space,
         )

@@ -6,6 +6,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from trainables.data.names import did_you_mean
 from trainables.files.whole import finish
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -47,13 +48,13 @@ def find_run(name: str, runs_dir: Path) -> Path:
     """The folder of the run with this name in `runs_dir`, or the folder `name` itself.
 
     Raises:
-        ValueError: there is no such run; the line lists some that there are.
+        ValueError: there is no such run; the line has the nearest name, and lists some.
     """
     for folder in (runs_dir / name, Path(name)):
         if (folder / "run.json").is_file():
             return folder
     if not (runs_dir / name).is_dir():
-        known = _some_runs(runs_dir)
+        known = _some_runs(runs_dir, name)
         raise ValueError(f"there is no run {name!r} in {str(runs_dir)!r}" + (f"; there are {known}" if known else ""))
     check_run(runs_dir / name)
     return runs_dir / name
@@ -86,11 +87,13 @@ def cannot_make(runs_dir: Path, reason: str | None) -> ValueError:
 def check_exists(run_dir: Path) -> None:
     """Raise ValueError, which lists the runs that there are, unless this run exists."""
     if not run_dir.is_dir():
-        known = _some_runs(run_dir.parent)
+        known = _some_runs(run_dir.parent, run_dir.name)
         hint = f"; runs there: {known}" if known else ""
         raise ValueError(f"there is no run {run_dir.name!r} in {str(run_dir.parent)!r} to resume{hint}")
 
 
-def _some_runs(runs_dir: Path) -> str:
-    """The names of at most five runs in this folder, the last in alphabetical order."""
-    return ", ".join(sorted(path.parent.name for path in runs_dir.glob("*/run.json"))[-5:])
+def _some_runs(runs_dir: Path, name: str) -> str:
+    """The last five runs of this folder in alphabetical order, how many more there are, and the nearest to `name`."""
+    names = sorted(path.parent.name for path in runs_dir.glob("*/run.json"))
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[-5:]) + more + did_you_mean(name, names)

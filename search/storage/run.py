@@ -57,8 +57,7 @@ class Question:
     """A parameter whose values are compared by the best result that can be found with each."""
 
     parameter: str
-    levels: tuple[Scalar, ...]
-    """At least two values; each gets equally many epochs."""
+    levels: tuple[Scalar, ...]  # at least two values; each gets equally many epochs
 
     @property
     def text(self) -> str:
@@ -131,6 +130,7 @@ class Run:
     gpus_per_trial: Annotated[float, Range(low=0, high=10**9)] = 0.0
     workers_per_trial: Annotated[int, Range(low=1, high=10**9)] = 1
     """Processes that train a trial together."""
+    env: tuple[str, ...] = ()  # names of variables that training processes get; no value is stored
     logger: Logger = "none"
     """Logger that gets the results as well, also when the run is resumed."""
     command: str = ""
@@ -143,7 +143,7 @@ class Run:
     machine: dict[str, Any] = field(default_factory=dict)
     title: str = ""
     unit: str = ""
-    """What is searched, in words, and the unit of the metric, if code of the user's own states them."""
+    """What is searched, in words, and the unit of the metric, if the user's own code states them."""
     source: dict[str, Any] | None = None
     """Of a space of the user's own: sha256 and names of the files in `source`, and of those too large to keep."""
     forecast: dict[str, Any] | None = None

@@ -16,6 +16,12 @@ INFEASIBLE = "infeasible"
 STOP_EPOCH = "stop_epoch"
 """User attribute of a trial that ends before the full budget, as its plan says: its last epoch."""
 
+OF_THE_MACHINE = (
+    "started", "node", "worker", "device", "weights", "threads", "micro_batch", "compute_seconds", "input_seconds",
+    "evaluation_seconds", "images_per_second", "gpu_memory_bytes",
+)  # fmt: skip
+"""Fields of an epoch's record that the search adds about the machine and the network."""
+
 
 def is_infeasible(trial: FrozenTrial) -> bool:
     """Whether this is a configuration that exceeds a bound, and so no trial of the search."""

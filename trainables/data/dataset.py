@@ -1,7 +1,7 @@
 """A data set in memory: training and validation rows as tensors, with their classes, columns and notes."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -26,13 +26,16 @@ class Split:
     """Labels int64 (N,), or targets of a regression (N,): float32, or float64 if float32 would lose digits."""
     origin: tuple[str, ...] | tuple[int, ...] = ()
     """Of test rows: the file of each image, or the number of each row in the table, from 1; empty if not known."""
+    groups: np.ndarray | None = None
+    """Of sealed test rows: the number of the group of each row (N,); rows of one group are alike. None if rows are
+    independent; `Dataset.groups` has those of training and validation rows."""
 
     def __len__(self) -> int:
         return self.x.shape[0]
 
     def to(self, device: torch.device | str) -> "Split":
         """The same rows on the device."""
-        return Split(x=self.x.to(device, non_blocking=True), y=self.y.to(device, non_blocking=True))
+        return replace(self, x=self.x.to(device, non_blocking=True), y=self.y.to(device, non_blocking=True))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,13 +28,24 @@ def divide_images(rule: SplitRule, data_dir: Path, files: Sequence[Path], *, apa
         return Division(rule=rule, keys=parts)
     if rule.by.endswith(".csv"):
         return Division(rule=rule, keys=number_groups(_listed(Path(rule.by), "group", data_dir, files)))
-    names = [path.name.partition(rule.by)[0] if rule.by in path.name else path.stem for path in files]
     if not any(rule.by in path.name for path in files):
         raise ValueError(
             f"--split {rule.option} needs file names such as patient7{rule.by}2.png, but no image has {rule.by!r} in"
             f" its name, such as {files[0].name}"
         )
-    return Division(rule=rule, keys=number_groups(names))
+    return Division(rule=rule, keys=number_groups(_marked(rule, files)))
+
+
+def divide_test(rule: SplitRule, files: Sequence[Path]) -> Division:
+    """The groups of the images in a folder `test` by their names; none if a CSV file names those of `train`."""
+    if rule.way != "group" or rule.by.endswith(".csv"):
+        return Division()
+    return Division(rule=rule, keys=number_groups(_marked(rule, files)))
+
+
+def _marked(rule: SplitRule, files: Sequence[Path]) -> list[str]:
+    """The group of each image: its name up to the mark, or all of it."""
+    return [path.name.partition(rule.by)[0] if rule.by in path.name else path.stem for path in files]
 
 
 def _listed(path: Path, column: str, data_dir: Path, files: Sequence[Path]) -> list[str]:

@@ -16,13 +16,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from trainables.data.divide import Division
 from trainables.data.grey_levels import Levels, as_stored, choose_levels, levels_from
 from trainables.data.options import MIN_SIDE, STRETCHED, Background, ImageOptions
 from trainables.data.split import RANDOM, SplitRule
 from trainables.images import cache as image_cache
 from trainables.images.copies import note_copied_files
 from trainables.images.damage import seems_cut
+from trainables.images.divisions import divide_test
 from trainables.images.file import (
     Header,
     decode_only,
@@ -95,7 +95,7 @@ def read(data_dir: Path, *, test: bool, images: ImageOptions | None = None, rule
         classes=found.classes,
         files=tuple(shown(files[row].relative_to(data_dir)) for row in rows),
         levels=form.levels,
-        division=Division() if test and found.test is not None else found.division.take(rows),
+        division=divide_test(rule, files) if test and found.test is not None else found.division.take(rows),
         apart=found.test is not None,
         notes=(*found.notes, *form.notes),
         form=form.images,

@@ -17,7 +17,8 @@ class Conditions:
         self.num_epochs = setting.epochs
         """Full budget of a trial in epochs, over which a schedule runs."""
         self.seed = setting.seed
-        """Seed of this trial; Python, NumPy and torch are already seeded with it."""
+        """Seed of this trial. Python, NumPy and torch are already seeded with numbers derived from it; outside a search
+        `rw.seed_everything(seed)` does the same."""
         self.trial = setting.trial
         """Number of the trial."""
         self.device = torch.device(setting.device)

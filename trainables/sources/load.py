@@ -13,6 +13,7 @@ import numpy as np
 from trainables.data.architectures import check_side, fixed_side
 from trainables.data.backbone import Backbone
 from trainables.data.dataset import Dataset, Split, make_split
+from trainables.data.divide import Division
 from trainables.data.kinds import decide_kinds, describe_cells
 from trainables.data.leaks import Rows, describe_leaks
 from trainables.data.names import did_you_mean
@@ -95,15 +96,20 @@ def load_test(
         images = like.images if like else images
         _check_options(name, images, None)
         found = read_images(name, data_dir, test=True, images=images, rule=rule)
-        return replace(make_split(found.x, found.y), origin=found.files)
+        return _sealed(make_split(found.x, found.y), found.division, origin=found.files)
     if like is None:
         raise ValueError(f"the test rows of the table {name!r} are read like its training rows; give them as `like`")
     kinds: dict[str, Kind] = {column.name: column.kind for column in like.columns}
     settled = TableOptions(target=like.target, task=like.task, drop=like.dropped, types=kinds)
     options = settled if name == "csv" else None
     found = _read_table(name, data_dir, options, rule).part(test=True).with_kinds(kinds)
-    rows = () if found.places is None else tuple(found.places[:, 0].tolist())
-    return replace(make_split(encode(found.cells, like.columns), found.y), origin=rows)
+    numbers = () if found.places is None else tuple(found.places[:, 0].tolist())
+    return _sealed(make_split(encode(found.cells, like.columns), found.y), found.division, origin=numbers)
+
+
+def _sealed(rows: Split, division: Division, *, origin: tuple[str, ...] | tuple[int, ...]) -> Split:
+    """Test rows with where they come from, and with their groups if the split has groups."""
+    return replace(rows, origin=origin, groups=division.groups_of(np.arange(len(rows))))
 
 
 def _load_images(name: str, found: ImageRows, draw: Draw) -> Dataset:
