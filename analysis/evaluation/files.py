@@ -121,17 +121,23 @@ def write_tables(
             write_csv(pd.DataFrame(answers), folder / "predictions.csv")
         return
     names = list(winner.classes)
+    _write_classes(results, folder)
+    answers = {**_places(origin), **_class_answers(names, y, exported), **grouped}
+    write_csv(pd.DataFrame(answers), folder / "predictions.csv")
+
+
+def _write_classes(results: FinalResults, folder: Path) -> None:
+    """Precision, recall and F1 of each class, and the confusion matrix."""
+    winner = results.winning
     by_class = [
         {"class": name, "support": results.support[name]}
         | {f"{metric}_{key}": value for metric, found in scores.items() for key, value in found.items()}
         for name, scores in winner.classes.items()
     ]
     write_csv(pd.DataFrame(by_class), folder / "classes.csv")
-    counts = pd.DataFrame(winner.confusion, columns=pd.Index(names))
-    counts.insert(0, "label", pd.Series(names))
+    counts = pd.DataFrame(winner.confusion, columns=pd.Index(list(winner.classes)))
+    counts.insert(0, "label", pd.Series(list(winner.classes)))
     write_csv(counts, folder / "confusion.csv")
-    answers = {**_places(origin), **_class_answers(names, y, exported), **grouped}
-    write_csv(pd.DataFrame(answers), folder / "predictions.csv")
 
 
 def _class_answers(names: Sequence[str], y: np.ndarray, exported: np.ndarray) -> dict[str, np.ndarray]:
