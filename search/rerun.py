@@ -4,6 +4,7 @@ python -m search.rerun runs/NAME                       # the best trial
 python -m search.rerun results/fashion --trial 12 --data-dir data
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,6 +24,7 @@ from search.process.arguments import (
     report_error,
     run_command,
 )
+from search.process.environment import named, only_allowed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,12 +54,10 @@ def main(argv: list[str]) -> int:
 
 
 def _rerun(options: Options) -> bool:
-    import torch
-
     from search.storage.run import data_of, read_run
     from search.storage.space import space_of
     from search.storage.study import open_study
-    from trainables.trainable import Setting, close
+    from trainables.trainable import close
 
     run = read_run(options.run)
     trial = _choose(open_study(options.run), run, options)
@@ -68,19 +68,12 @@ def _rerun(options: Options) -> bool:
         f"trial {trial.number} of run {run.name!r}, {epochs} of {run.epochs} epochs; {run.metric} as stored,"
         " and trained again"
     )
-    device = "cuda" if run.machine.get("gpus_per_trial") and torch.cuda.is_available() else "cpu"
-    setting = Setting(
-        epochs=run.epochs,
-        seed=trial.user_attrs["seed"],
-        trial=trial.number,
-        device=device,
-        threads=run.cpus_per_trial,
-        keep=run.keep,
-    )
-    training = space.work.build(space.decode(trial.params), dataset, setting)
-    gaps = _compare(training, trial, run, epochs=epochs)
-    close(training)
-    verdict = _verdict(run, max(gaps), device=device)
+    setting = _setting(run, trial)
+    with only_allowed(named(run.env, os.environ)):  # as in the search
+        training = space.work.build(space.decode(trial.params), dataset, setting)
+        gaps = _compare(training, trial, run, epochs=epochs)
+        close(training)
+    verdict = _verdict(run, max(gaps), device=setting.device)
     print(verdict)
     add_to_answer(
         error=verdict if max(gaps) else None,
@@ -91,6 +84,22 @@ def _rerun(options: Options) -> bool:
         verdict=verdict,
     )
     return not max(gaps)
+
+
+def _setting(run: Any, trial: Any) -> Any:
+    """The `Setting` with which the search trained the trial, on a GPU if it used one and there is one."""
+    import torch
+
+    from trainables.trainable import Setting
+
+    return Setting(
+        epochs=run.epochs,
+        seed=trial.user_attrs["seed"],
+        trial=trial.number,
+        device="cuda" if run.machine.get("gpus_per_trial") and torch.cuda.is_available() else "cpu",
+        threads=run.cpus_per_trial,
+        keep=run.keep,
+    )
 
 
 def _compare(training: Any, trial: Any, run: Any, *, epochs: int) -> list[float]:

@@ -1,5 +1,6 @@
 """--from: which configurations a search takes from earlier ones, and what becomes of them."""
 
+import json
 import re
 import shutil
 import signal
@@ -110,7 +111,7 @@ def test_the_best_trials_of_the_same_space_are_taken(trials: list[FrozenTrial], 
     known = {trial.number: trial for trial in trials}
     assert all(one.params == known[one.number].params for one in taken.best)
     finished = sorted(trials, key=lambda trial: -trial.intermediate_values.get(9, -99))
-    assert [one.number for one in taken.best] == [trial.number for trial in finished[:6]]
+    assert [one.number for one in taken.best[:6]] == [trial.number for trial in finished[:6]]
 
 
 def test_in_another_space_parameters_are_dropped_or_as_in_the_baseline_and_values_outside_are_left_out(
@@ -181,6 +182,14 @@ def test_the_best_configurations_begin_after_the_baseline_and_are_compared_at_th
     assert len(first) == 3
     assert min(epochs_reached(trial) for trial in first) == 1, "a bad one costs one rung"
     assert len(planned(run_of(earlier=(taken,), trials=2)).plan) == 2
+    large = {one.number for one in taken.best[:8]}
+
+    def examine(config: Any) -> Examination:
+        return Examination(excess={"weights": float(any(config == SPACE.decode(o.params) for o in taken.best[:8]))})
+
+    kept = with_plan(run_of(earlier=(taken,)), SPACE, examine, tries=())
+    assert len(kept.plan) == 4, "smaller ones take their place"
+    assert not {int(one.tag.removeprefix(TAG)) for one in kept.plan[1:]} & large
 
 
 def test_without_earlier_searches_the_study_has_the_same_bits(taken: Earlier):
@@ -315,6 +324,14 @@ def test_a_run_keeps_what_it_takes_and_a_resumed_one_needs_no_other_folder(runs:
     assert opened(copied, "--resume", "--name", "x", "--from", "first", "--from", "small").run.earlier == run.earlier
     with pytest.raises(ValueError, match="began with --from first --from small, which cannot change; leave --from out"):
         opened(copied, "--resume", "--name", "x", "--from", "first")
+
+
+def test_a_run_that_stored_other_facts_of_earlier_ones_can_be_read(taken: Earlier, tmp_path: Path):
+    new_run(tmp_path / "r", planned(run_of(name="r", earlier=(taken,))))
+    stored = json.loads((tmp_path / "r" / "run.json").read_text())
+    del stored["earlier"][0]["num_here"], stored["earlier"][0]["best"]
+    (tmp_path / "r" / "run.json").write_text(json.dumps(stored))
+    assert str(read_run(tmp_path / "r").earlier[0]) == "the best of 25 trials of first"
 
 
 def test_runs_of_one_name_and_links_to_runs(runs: Path, tmp_path: Path):

@@ -198,6 +198,8 @@ def test_files_and_section_survive_class_names_that_are_not_ours(described, rows
     assert written["file"].tolist() == places
     assert list(written)[1:4] == ["label", "predicted", "probability"]
     np.testing.assert_allclose(written.iloc[:, 4:].to_numpy(), rows[0].outputs[0], atol=1e-6)
+    write_tables(described, tmp_path / "answers", y=y, exported=rows[0].outputs[0], scored=False)
+    assert list(pd.read_csv(tmp_path / "answers" / "predictions.csv")) == ["label", "predicted"]
 
 
 def test_a_figure_that_cannot_be_drawn_costs_that_figure_alone(described, rows, y, tmp_path, capsys):

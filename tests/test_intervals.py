@@ -68,6 +68,7 @@ def test_whole_groups_are_drawn_and_every_replicate_has_the_weight_of_all_rows()
 def test_rows_of_one_group_are_resampled_as_rows_because_nothing_shows_how_groups_differ() -> None:
     assert unit_of_rows(np.full(9, 4)) is None
     assert unit_of_rows(None) is None
+    assert unit_of_rows(np.array([7, 3, 9])) is None, "each row is its own group"
     assert unit_of_rows(np.array([7, 3, 7])).tolist() == [1, 0, 1]  # pyright: ignore[reportOptionalMemberAccess]
 
 

@@ -67,7 +67,14 @@ def test_tables_of_independent_rows_raise_no_alarm(tmp_path: Path) -> None:
     assert all("'customer_id' of a training row, and its name says that these belong" in note for note in said)
 
 
-@pytest.mark.parametrize("name", ["customer", "userId", "Patient", "shop_id"])
+@pytest.mark.parametrize("name", ["customer_age", "num_customers", "school_year", "household_size", "user_type"])
+def test_a_quantity_of_a_customer_is_no_id(tmp_path: Path, name: str) -> None:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"a": rng.normal(size=422), name: rng.integers(0, 70, 422), "y": rng.normal(size=422)})
+    assert notes(tmp_path, table) == ""
+
+
+@pytest.mark.parametrize("name", ["customer", "userId", "Patient", "shop_id", "member_no", "uuid"])
 def test_a_column_that_is_named_as_an_id_is_said_if_its_values_repeat(tmp_path: Path, name: str) -> None:
     rng = np.random.default_rng(0)
     table = pd.DataFrame({"a": rng.normal(size=422), name: rng.integers(0, 70, 422), "y": rng.normal(size=422)})

@@ -68,7 +68,7 @@ def test_a_baseline_that_won_is_said_to_have_won_and_without_an_evaluation_there
             True,
             "may be zero; the interval is wide mainly because there are only 2 seeds, and --seeds 5 would narrow it.",
         ),
-        (False, "may be zero; the 78 test rows in 8 groups are too few to show a smaller difference."),
+        (False, "may be zero; 78 test rows in 8 groups and 2 seeds do not show a smaller difference."),
     ],
 )
 def test_an_interval_that_includes_zero_is_said_with_its_cause(few_seeds: bool, said: str):

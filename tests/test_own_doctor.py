@@ -81,6 +81,10 @@ def test_a_measured_time_beside_a_repeatable_metric_is_noted_and_a_metric_that_d
     found = examined(write_own(tmp_path, "goal", text=text), apart=here)
     assert found["repeatable"].fatal
     assert "reported latency differ" in found["repeatable"].found
+    text = text.replace("latency=", "beside=__import__('time').perf_counter(), latency=", 1)
+    found = examined(write_own(tmp_path, "both", text=text), apart=here)
+    assert "reported beside, reported latency differ" in found["repeatable"].found
+    assert "reports" not in found, "nothing is fine where the metric does not repeat"
 
 
 @pytest.mark.slow

@@ -84,6 +84,9 @@ def test_the_failure_for_want_of_a_variable_names_the_option_and_no_other_failur
     wrapped.__cause__ = missing.value
     assert "--env DATA_ROOT" in hint(wrapped)
     assert hint(other.value) == ""
+    own = ValueError("give a folder")
+    own.__context__, own.__suppress_context__ = missing.value, True
+    assert hint(own) == "", "the code has said it in its own words"
 
 
 def test_a_temporary_folder_is_private_and_goes_with_its_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -133,7 +133,11 @@ def rows_in_order() -> list[list[str]]:
 @pytest.mark.parametrize(
     ("header", "change", "message"),
     [
-        (["split", "number"], (1, "7"), "must agree in 'number', the columns that both have, got .* in row 6"),
+        (
+            ["split", "number"],
+            (1, "7"),
+            "must agree in the columns that both have, got '7' for '5' in row 6 of 'number'",
+        ),
         (["split", "patient"], (1, "P1"), "do not say which row is meant; correct them, or leave them out"),
         (["train", "nothing"], (0, "train"), "must begin with a header, got 'train' in its first line; add a line"),
         (["purpose", "nothing"], (0, "train"), "must have a column 'split' with train, .*, got purpose, nothing"),
@@ -146,6 +150,20 @@ def test_a_file_of_parts_that_contradicts_the_table_is_refused(
     rows[5][change[0]] = change[1]
     with pytest.raises(ValueError, match=message):
         parts(table, f"file:{write(tmp_path / 'p.csv', header, rows)}", drop=("part",))
+
+
+def test_a_copy_that_a_program_has_written_differently_agrees_with_the_table(tmp_path: Path) -> None:
+    sizes = np.random.default_rng(1).normal(size=90)
+    rows = [[f"{size:.17g}", number or "", number] for number, size in enumerate(sizes)]
+    copied = [[f"{sizes[row[2]]:.12g}", f"{row[1]}.0" if row[1] else "nan", PART[row[2]]] for row in rows]
+    stated = write(tmp_path / "p.csv", ["size", "count", "split"], copied)
+    found, _ = parts(write(tmp_path / "t.csv", ["size", "count", "y"], rows), f"file:{stated}")
+    assert not any("matched" in note for note in found.notes)
+
+
+def test_the_only_column_of_a_file_may_have_any_name(table: Path, tmp_path: Path) -> None:
+    stated = write(tmp_path / "p.csv", ["purpose"], [[part] for part in PART])
+    assert rows_of(parts(table, f"file:{stated}")[1]) == set(NUMBER[PART == "test"])
 
 
 def test_a_column_named_part_is_one_of_parts(table: Path, tmp_path: Path) -> None:

@@ -99,12 +99,14 @@ def write_tables(
     exported: np.ndarray,
     origin: Sequence[str] | Sequence[int] = (),
     groups: np.ndarray | None = None,
+    scored: bool = True,
 ) -> None:
     """Contenders, classes, confusion matrix and the exported network's predictions, one CSV each, in a new folder.
 
     Args:
         origin: where the test rows come from, as in `Split`.
         groups: number of the group of each test row (N,), a column of the predictions; None if rows are independent.
+        scored: whether `exported` has probabilities, and not just the predicted classes.
     """
     folder.mkdir(parents=True)
     rows = [
@@ -122,7 +124,7 @@ def write_tables(
         return
     names = list(winner.classes)
     _write_classes(results, folder)
-    answers = {**_places(origin), **_class_answers(names, y, exported), **grouped}
+    answers = {**_places(origin), **_class_answers(names, y, exported, scored=scored), **grouped}
     write_csv(pd.DataFrame(answers), folder / "predictions.csv")
 
 
@@ -140,10 +142,13 @@ def _write_classes(results: FinalResults, folder: Path) -> None:
     write_csv(counts, folder / "confusion.csv")
 
 
-def _class_answers(names: Sequence[str], y: np.ndarray, exported: np.ndarray) -> dict[str, np.ndarray]:
+def _class_answers(names: Sequence[str], y: np.ndarray, exported: np.ndarray, *, scored: bool) -> dict[str, np.ndarray]:
     """Label, predicted class and probabilities of each test row; those of all classes unless they are too many."""
     labels = np.array(names, dtype=object)
-    answers = {"label": labels[y], "predicted": labels[exported.argmax(1)], "probability": exported.max(1)}
+    answers = {"label": labels[y], "predicted": labels[exported.argmax(1)]}
+    if not scored:
+        return answers
+    answers["probability"] = exported.max(1)
     if exported.size <= MOST_PROBABILITIES:
         shown = exported.astype(np.float64).round(6)
         answers |= {f"probability of {name}": shown[:, index] for index, name in enumerate(names)}

@@ -167,6 +167,7 @@ def _write(winner: tuple[list[Network], Found], results: FinalResults, new: Path
     y, outputs = (first.y, first.outputs) if isinstance(first, Answered) else (np.zeros(0), np.zeros(0))
     with step("figures", total=num_figures(results)) as advance:
         write_figures(results, new / "figures", x=np.zeros(0), y=y, exported=outputs, advance=advance)
-    write_tables(results, new / "tables", y=y, exported=outputs)
+    scored = isinstance(first, Answered) and first.scored
+    write_tables(results, new / "tables", y=y, exported=outputs, scored=scored)
     results.write(new)
     fault_point("final", 6)

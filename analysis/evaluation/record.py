@@ -94,11 +94,11 @@ def describe_intervals(job: Job, test: Split | None) -> str:
     over = "rows"
     if test is not None:
         rule, number = job.dataset.split, num_groups(test)
-        if unit_of_rows(test.groups) is not None and number < len(test):
+        if unit_of_rows(test.groups) is not None:
             over = f"{number:,} whole groups of rows"
         elif number == 1:
             over = "rows of the only test group, which does not show how groups differ"
-        elif rule.way == "group":
+        elif rule.way == "group" and test.groups is None:
             over = "rows as if they were independent, because the groups of the test rows are not known"
         elif rule.way == "time":
             over = "rows as if they were independent; neighbours in time that are alike make them too narrow"

@@ -81,11 +81,11 @@ def sealed(results: FinalResults | None) -> Outcome | None:
 
 def _unsure(results: FinalResults, winner: Entrant) -> str:
     """What would have to be more for a surer answer."""
+    seeds = counted(len(winner.by_seed[results.metric]), "seed")
     if results.few_seeds:
-        seeds = counted(len(winner.by_seed[results.metric]), "seed")
         return f"the interval is wide mainly because there are only {seeds}, and --seeds 5 would narrow it"
-    rows = wording.test_rows(results.conditions)
-    return f"the {rows or 'test rows'} are too few to show a smaller difference"
+    known = [wording.test_rows(results.conditions), seeds]
+    return f"{' and '.join(filter(None, known))} do not show a smaller difference"
 
 
 def _size(metric: str, found: dict[str, float], verdict: str) -> str:

@@ -45,14 +45,14 @@ class Interval:
 
 
 def unit_of_rows(groups: np.ndarray | None) -> np.ndarray | None:
-    """The group of each row (N,), numbered from 0; None if rows are independent, or all of one group.
+    """The group of each row (N,), numbered from 0; None if each row is its own group, or all are of one.
 
     A single group does not show how groups differ: then rows are resampled, and the interval is for that group.
     """
     if groups is None or len(groups) == 0:
         return None
     numbers = np.unique(groups, return_inverse=True)[1]
-    return numbers if numbers.max() > 0 else None
+    return numbers if 0 < numbers.max() < len(numbers) - 1 else None
 
 
 def image_draws(

@@ -63,7 +63,7 @@ def hint(error: BaseException) -> str:
         frames = [frame for frame, _ in traceback.walk_tb(cause.__traceback__)]
         if frames and frames[-1].f_code is type(os.environ).__getitem__.__code__:
             return f" (training code sees few environment variables; give it this one with --env {cause.args[0]})"
-        cause = cause.__cause__ or cause.__context__
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
     return ""
 
 

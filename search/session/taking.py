@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,6 +27,8 @@ NUM_PLANNED = 3
 """Earlier configurations that are trained first: the best one, and those of the next ones that differ most."""
 _AMONG = 6
 """Best earlier configurations, from which they are chosen."""
+_MOST_KEPT = 50
+"""Best earlier configurations that the run keeps: the first of them may exceed a bound on the size."""
 
 
 def folders_of(texts: Sequence[str], runs_dir: Path) -> list[Path]:
@@ -113,7 +116,7 @@ def earlier_of(source: "Run", stored: "Sequence[FrozenTrial]", *, run: "Run", sp
         outside=outside,
         new=tuple(name for name in here if differs and name not in there and name not in run.fixed),
         gone=tuple(name for name in there if differs and name not in here),
-        best=tuple(usable[:_AMONG]),
+        best=tuple(usable[:_MOST_KEPT]),
     )
 
 
@@ -198,7 +201,8 @@ def planned(run: "Run", space: "Space", examine: "Examine") -> list[tuple[str, d
     found: list[tuple[str, dict[str, Any]]] = []
     several = len(run.earlier) > 1
     for earlier in run.earlier:
-        best = [one for one in earlier.best if not examine(space.decode(one.params)).infeasible]
+        feasible = (one for one in earlier.best if not examine(space.decode(one.params)).infeasible)
+        best = list(islice(feasible, _AMONG))
         chosen: list[EarlierTrial] = best[:1]
         while len(chosen) < min(NUM_PLANNED, len(best)):
             rest = [one for one in best if one not in chosen]

@@ -29,8 +29,8 @@ class Earlier:
     """UTC, ISO 8601."""
     num_trials: Number
     """Trials that it compared."""
-    num_here: Number
-    """Those of them whose configuration this search has as well."""
+    num_here: Number = 0
+    """Those of them whose configuration this search has as well; 0 if not known, of a run before this was stored."""
     outside: dict[str, int] = field(default_factory=dict)
     """Parameter -> trials that are left out because this search does not have their value."""
     new: tuple[str, ...] = ()
@@ -46,8 +46,8 @@ class Earlier:
         said += [f"{', '.join(self.gone)} {_be(self.gone)} not searched here"] if self.gone else []
         said += [f"{name} is outside in {count}" for name, count in self.outside.items()]
         notes = f" ({'; '.join(said)})" if said else ""
-        left = "" if self.num_here == self.num_trials else f" of {self.num_trials}"
-        return f"the best of {self.num_here}{left} trials of {self.name}{notes}"
+        left = f"{self.num_here} of " if 0 < self.num_here < self.num_trials else ""
+        return f"the best of {left}{self.num_trials} trials of {self.name}{notes}"
 
 
 def _be(names: tuple[str, ...]) -> str:

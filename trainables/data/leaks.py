@@ -24,10 +24,11 @@ _ID_NAME = re.compile(
     r"group|cluster|unit|lot)([^a-z]|$)"
 )
 _SURE_NAME = re.compile(
-    r"(^|[^a-z])(ids?|uuid|guid|patients?|subjects?|participants?|persons?|users?|customers?|clients?|members?|students?|"
-    r"households?|accounts?|employees?|stores?|shops?|hospitals?|schools?)([^a-z]|$)"
+    r"(?!(num|number|count|n|total)[^a-z])(.*[^a-z])?(uuid|guid|(ids?|patient|subject|participant|person|user|customer|"
+    r"client|member|student|household|account|employee|store|shop|hospital|school)([^a-z]+(ids?|no|nr|code|number))?)"
+    r"[^a-z]*"
 )
-"""Names of which a note is given whatever the targets are."""
+"""Names of which a note is given whatever the targets are: `customer`, `shop_code`, but not `customer_age`."""
 _CODE = re.compile(r"[A-Za-z]{0,6}[-_ #.]?\d{2,}[A-Za-z]?|[0-9a-fA-F-]{8,}")
 """What the values of an id look like."""
 _FEWEST_GROUPS = {"named": 5, "coded": 10, "whole": 20}
@@ -128,13 +129,10 @@ def _note_ids(rows: Rows) -> list[str]:
         known = _known_as_id(name, texts)
         if known is not None and (alike := _likeness(rows.table, texts, known=known)) is not None:
             found[name] = alike
-        elif known == "named" and _SURE_NAME.search(_words(name)):
+        elif known == "named" and _SURE_NAME.fullmatch(_words(name)):
             named.append(name)
-    if not found and not named:
-        return []
-    name = max(found, key=found.__getitem__) if found else named[0]
-    texts = np.array(as_texts(rows.texts[name]), dtype=object)
-    shared = np.isin(texts[rows.validation], list(set(texts[rows.train].tolist()))).sum()
+    likest = [max(found, key=found.__getitem__)] if found else named
+    name, shared = next(((one, number) for one in likest if (number := _shared(rows, one))), ("", 0))
     if not shared:
         return []
     alike = f"rows with the same {name!r} have similar targets" if found else "its name says that these belong together"
@@ -142,6 +140,12 @@ def _note_ids(rows: Rows) -> list[str]:
         f"{shared:,} of {len(rows.validation):,} validation rows have the {name!r} of a training row, and {alike}; to"
         f" measure how well new ones are predicted, add {_split(f'group:{name}')}"
     ]
+
+
+def _shared(rows: Rows, name: str) -> int:
+    """Validation rows that have the value of a training row in this column."""
+    texts = np.array(as_texts(rows.texts[name]), dtype=object)
+    return int(np.isin(texts[rows.validation], list(set(texts[rows.train].tolist()))).sum())
 
 
 def _split(rule: str) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,10 +11,12 @@ from trainables.data.kinds import name_cells
 from trainables.data.names import nearest
 from trainables.data.notation import parse_numbers
 from trainables.data.split import SplitRule
+from trainables.data.table import as_texts
 from trainables.sources.sheet import Sheet, read_sheet
 
+_MOST_NAMED = 3
 _PART_NAMES = ("split", "part", "set", "fold", "subset")
-"""Names of the column of parts in a file; the first that there is counts."""
+"""Names of the column of parts in a file; the first in the file counts."""
 
 
 def check_column(rule: SplitRule, sheet: Sheet, *, target: str) -> None:
@@ -84,35 +87,74 @@ def _parts_in_file(path: Path, sheet: Sheet) -> tuple[np.ndarray, list[str]]:
     if len(parts) != num_rows:
         raise ValueError(f"{path} must have a row for each of the {num_rows:,} rows of the table, got {len(parts):,}")
     shared = [name for name in stated.cells if name in sheet.cells and name != column]
-    mine, theirs = (_comparable(one.cells, shared) for one in (sheet, stated))
-    if mine == theirs:
+    mine, theirs = (_read_cells(one.cells, shared) for one in (sheet, stated))
+    odd = _first_difference(mine, theirs, np.arange(num_rows))
+    if odd is None:
         return parts, []
-    places = {row: place for place, row in enumerate(theirs)}
-    named = ", ".join(map(repr, shared))
-    if len(places) < num_rows or places.keys() != set(mine):
-        odd = next(row for row, (one, other) in enumerate(zip(mine, theirs, strict=True)) if one != other)
+    order = _order_of(mine, theirs)
+    if order is None or _first_difference(mine, theirs, order) is not None:
+        row, column = odd
         raise ValueError(
-            f"{path} and the table must agree in {named}, the columns that both have, got {theirs[odd]} for"
-            f" {mine[odd]} in row {odd + 1}, and these columns do not say which row is meant; correct them, or leave"
-            " them out of the file to go by the order of the rows"
+            f"{path} and the table must agree in the columns that both have, got {theirs[column].texts[row][:40]!r} for"
+            f" {mine[column].texts[row][:40]!r} in row {row + 1} of {shared[column]!r}, and these columns do not say"
+            " which row is meant; correct them, or leave them out of the file to go by the order of the rows"
         )
-    return parts[[places[row] for row in mine]], [f"rows of {path} were matched with those of the table by {named}"]
+    named = ", ".join(map(repr, shared[:_MOST_NAMED])) + ", ..." * (len(shared) > _MOST_NAMED)
+    return parts[order], [f"rows of {path} were matched with those of the table by {named}"]
 
 
-def _comparable(cells: Mapping[str, np.ndarray], names: Sequence[str]) -> list[tuple[str | float, ...]]:
-    """These cells of each row, with numbers as such, so that 7 and 7.0 are equal."""
-    columns = []
-    for name in names:
-        numbers = parse_numbers(cells[name])
-        columns.append(numbers.tolist() if np.isfinite(numbers).all() else [text.strip() for text in cells[name]])
-    return list(zip(*columns, strict=True))
+class _Cells(NamedTuple):
+    numbers: np.ndarray
+    """(N,), NaN for what is no number."""
+    texts: np.ndarray
+    """(N,), empty for a missing value."""
+
+
+def _read_cells(cells: Mapping[str, np.ndarray], names: Sequence[str]) -> list[_Cells]:
+    texts = {name: np.array(as_texts(cells[name]), dtype=object) for name in names}
+    return [_Cells(numbers=parse_numbers(cells[name]), texts=texts[name]) for name in names]
+
+
+def _first_difference(mine: Sequence[_Cells], theirs: Sequence[_Cells], order: np.ndarray) -> tuple[int, int] | None:
+    """Row and column of the first cell that differs, `theirs` in this order; None if all agree.
+
+    Numbers agree up to the last digits, which another program may write differently, and 7 agrees with 7.0.
+    """
+    for column, (one, other) in enumerate(zip(mine, theirs, strict=True)):
+        numbers, texts = other.numbers[order], other.texts[order]
+        neither = np.isnan(one.numbers) & np.isnan(numbers)
+        same = np.isclose(one.numbers, numbers, rtol=1e-9, atol=0) | (neither & (one.texts == texts))
+        if not same.all():
+            return int(same.argmin()), column
+    return None
+
+
+def _order_of(mine: Sequence[_Cells], theirs: Sequence[_Cells]) -> np.ndarray | None:
+    """The row of `theirs` for each of `mine` (N,), by columns without fractions; None if they do not identify it."""
+    exact = [place for place, pair in enumerate(zip(mine, theirs, strict=True)) if all(map(_is_exact, pair))]
+    keys = [
+        list(zip(*(np.where(np.isnan(one.numbers), one.texts, one.numbers) for one in found), strict=True))
+        for found in ([mine[place] for place in exact], [theirs[place] for place in exact])
+    ]
+    places = {key: place for place, key in enumerate(keys[1])}
+    if len(places) < len(theirs[0].numbers) or places.keys() != set(keys[0]):
+        return None
+    return np.array([places[key] for key in keys[0]])
+
+
+def _is_exact(cells: _Cells) -> bool:
+    known = cells.numbers[np.isfinite(cells.numbers)]
+    return bool((known == np.floor(known)).all())
 
 
 def _column_of_parts(sheet: Sheet, path: Path) -> str:
-    names = {name.lower(): name for name in sheet.texts}
-    found = next((names[name] for name in _PART_NAMES if name in names), None)
+    found = next((name for name in sheet.texts if name.lower() in _PART_NAMES), None)
     if found is not None:
         return found
+    if len(sheet.texts) == 1:
+        ((name, texts),) = sheet.texts.items()
+        if name.lower() not in PART_WORDS and all(text.strip().lower() in PART_WORDS for text in texts.tolist()):
+            return name
     said = next((name for name in sheet.texts if name.lower() in PART_WORDS), None)
     if said is not None:
         raise ValueError(f"{path} must begin with a header, got {said!r} in its first line; add a line above: split")
