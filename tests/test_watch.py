@@ -328,8 +328,7 @@ def test_a_process_whose_server_dies_tells_so_and_ends_with_its_family(tmp_path:
         "RayGuard(lambda error: print(error, other.pid, flush=True)).start()\n"
         "server.kill(); time.sleep(60)"
     )
-    words = [sys.executable, "-c", program, str(tmp_path)]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=patience(50), check=False)
+    done = ended(program, tmp_path)
     assert done.returncode == 1, done.stderr
     *said, other = done.stdout.split()
     assert " ".join(said) == "Ray stopped: its process raylet is gone (killed, or out of memory)"
@@ -358,9 +357,14 @@ def test_the_reaper_is_silent_only_if_the_last_words_have_been_written(fails: bo
         "guard.RayGuard(words, reaper=reaper).start()\n"
         "server.kill(); time.sleep(60)"
     )
-    words = [sys.executable, "-c", program, str(tmp_path)]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=patience(50), check=False)
+    done = ended(program, tmp_path)
     assert (done.stdout, "yours" in done.stderr) == (("", True) if fails else ("mine\n", False)), done.stderr
+
+
+def ended(program: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """This program, run to its end in a process of its own with the folder as its argument."""
+    words = [sys.executable, "-c", program, str(folder)]
+    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=patience(50), check=False)
 
 
 def is_alive(pid: int) -> bool:

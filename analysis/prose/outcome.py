@@ -80,7 +80,7 @@ def sealed(results: FinalResults | None) -> Outcome | None:
 
 
 def _unsure(results: FinalResults, winner: Entrant) -> str:
-    """What would have to be more for a surer answer."""
+    """Why the interval of the difference includes zero."""
     seeds = counted(len(winner.by_seed[results.metric]), "seed")
     if results.few_seeds:
         return f"the interval is wide mainly because there are only {seeds}, and --seeds 5 would narrow it"
