@@ -126,8 +126,8 @@ class TrialWorker(tune.Trainable):
         """The training, restored from its newest checkpoint if there is one."""
         fault_point("begin", self._leg["trial"], trial=self._leg["trial"])
         lead = self._member(self._leg["trial"], self._leg["seed"])
-        if lead.loaded is not None:
-            self._notices += lead.loaded.problems
+        if lead.problems is not None:
+            self._notices += lead.problems
         elif self._reported:
             self._notices.append(f"{self._store.name} lost its checkpoints and is trained again from epoch 1")
         return lead
