@@ -82,6 +82,9 @@ class Space:
     """`test(model, run)`, called only by the final evaluation, with the return value of `train`."""
     costs: Callable[..., Mapping[str, float]] | None = None
     """`costs(config)`: numbers that are known before training, such as `weights` and `macs`."""
+    workers: Callable[..., int] | None = None
+    """`workers(config)`: how many workers train a trial together, such as 2 for a large model; `--workers-per-trial`
+    replaces it. Its code calls `run.prepare`."""
     unit: str = ""
     """Unit of the metric, such as `s` or `%`."""
     title: str = ""
@@ -113,6 +116,17 @@ class Space:
     def own(self) -> bool:
         """Whether your own code trains."""
         return not self.dataset
+
+    def workers_for(self, config: Any) -> int:
+        """How many workers the configuration asks for; 1 without `workers`.
+
+        Raises:
+            ValueError: that is no whole number of at least 1.
+        """
+        found = 1 if self.workers is None else self.workers(config)
+        if isinstance(found, bool) or not isinstance(found, int) or found < 1:
+            raise ValueError(f"workers(config) must return a whole number of at least 1, got {found!r}")
+        return found
 
     @cached_property
     def work(self) -> "Task":
@@ -194,11 +208,11 @@ def _names(trial: _StrictTrial) -> str:
 
 
 def _check_callables(space: Space) -> None:
-    for name in ("suggest", "train", "task", "data", "test", "costs"):
+    for name in ("suggest", "train", "task", "data", "test", "costs", "workers"):
         value = getattr(space, name)
         if value is not None and not callable(value):
             raise ValueError(f"{name} must be a function, got {value!r}; give the function itself, not what it returns")
-    for name in ("data", "test", "costs", "metric", "unit"):
+    for name in ("data", "test", "costs", "workers", "metric", "unit"):
         if getattr(space, name) and not space.own:
             raise ValueError(f"{name} is for your own code (train= or task=); leave it out with dataset=")
 

@@ -31,6 +31,8 @@ class Job:
     """Key by which workers that share a GPU join MPS; None without it."""
     workers: int = 1
     """Workers that train a trial together."""
+    most_workers: int | None = None
+    """How many the configuration of a trial may ask for; None if it does not decide their number."""
     final: bool = False
     """Whether these are the trainings of the final evaluation."""
     output: str | None = None

@@ -109,7 +109,7 @@ class Launch:
             logs.spool.mkdir()
         run_legs(
             search, self._make_trainable(logs.spool), slots=Slots(self.resources), scratch=scratch, watch=watch,
-            max_failures=self.max_failures, debug=self.debug,
+            max_failures=self.max_failures, debug=self.debug, resources=self.resources,
         )  # fmt: skip
 
     def _make_trainable(self, spool: Path | None) -> Any:
@@ -131,6 +131,7 @@ class Launch:
             cuda=self.resources.gpus_per_trial > 0,
             mps=None if self.mps is None else self.mps.key,
             workers=self.resources.workers_per_trial,
+            most_workers=_most_workers(self.resources),
             final=self.final,
             output=None if spool is None else str(spool),
             debug=self.debug,
@@ -138,12 +139,23 @@ class Launch:
         return tune.with_resources(tune.with_parameters(TrialWorker, job=job), _place(self.resources))
 
 
-def _place(resources: Resources) -> Any:
-    """What Ray reserves for a trial: with several workers, a bundle for each, on as few nodes as possible."""
+def _most_workers(resources: Resources) -> int | None:
+    """How many workers a configuration may ask for, on a cluster that grows any number; None if it does not decide."""
+    if not resources.by_configuration:
+        return None
+    return 10**9 if resources.elastic else resources.slots
+
+
+def _place(resources: Resources, num_workers: int | None = None) -> Any:
+    """What Ray reserves for a trial: with several workers, a bundle for each, on as few nodes as possible.
+
+    Args:
+        num_workers: that the configuration asks for; those of every trial when None.
+    """
     from ray import tune
 
-    num_workers = resources.workers_per_trial
-    wanted = {"cpu": resources.threads, "gpu": resources.gpus_per_trial / num_workers}
+    wanted = {"cpu": resources.threads, "gpu": resources.gpus_per_trial / resources.workers_per_trial}
+    num_workers = num_workers or resources.workers_per_trial
     wanted = {name: count for name, count in wanted.items() if count}
     if num_workers == 1:
         return wanted
@@ -177,6 +189,7 @@ def run_legs(
     max_failures: int,
     debug: bool,
     watch: "ProgressWatch",
+    resources: Resources | None = None,
 ) -> None:
     """Let Ray Tune train legs of the search until nothing is left to do.
 
@@ -187,29 +200,34 @@ def run_legs(
         max_failures: times a leg is given a new worker after its worker was lost.
         debug: show Ray's messages.
         watch: follows the progress of the legs.
+        resources: of a search whose configurations may decide the number of their workers.
     """
     from ray import tune
 
     tuner = tune.Tuner(
         trainable,
-        tune_config=_tune_config(search, slots=slots, watch=watch),
+        tune_config=_tune_config(search, slots=slots, watch=watch, resources=resources),
         run_config=_run_config(search, scratch, callbacks=[watch], max_failures=max_failures),
     )
     with _silence(debug), workers_released():
         tuner.fit()
 
 
-def _tune_config(search: Search, *, slots: Callable[[], int], watch: "ProgressWatch") -> Any:
+def _tune_config(
+    search: Search, *, slots: Callable[[], int], watch: "ProgressWatch", resources: Resources | None
+) -> Any:
     """The configuration of Tune that passes Ray's questions to the search."""
     from ray import tune
 
     from search.execution.scheduler import StudyScheduler
     from search.execution.searcher import StudySearcher
 
-    searcher = StudySearcher(search, slots=slots)
+    most = None if resources is None else _most_workers(resources)
+    searcher = StudySearcher(search, slots=slots, by_configuration=most is not None)
+    place = None if most is None else lambda workers: _place(resources, workers if workers <= most else 1)
     return tune.TuneConfig(
         search_alg=searcher,
-        scheduler=StudyScheduler(search, put_back=searcher.put_back, on_lost=watch.on_lost),
+        scheduler=StudyScheduler(search, put_back=searcher.put_back, on_lost=watch.on_lost, place=place),
         num_samples=-1,
         reuse_actors=True,
         trial_name_creator=_trial_name,

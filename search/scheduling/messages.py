@@ -22,6 +22,8 @@ class Leg:
     """Epochs after which the search decides whether the trial continues; after others it does. None: after each."""
     mates: tuple[tuple[int, int], ...] = ()
     """Number and seed of trials with the same configuration that are trained along with it."""
+    workers: int = 1
+    """How many workers the configuration asks for, in a search in which it decides."""
 
 
 @dataclass(frozen=True, kw_only=True)

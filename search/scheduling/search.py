@@ -22,7 +22,7 @@ from search.scheduling.steering import Steering, moved
 from search.storage.ledger import Ledger
 from search.storage.logs import TrialLogs
 from search.storage.run import Run
-from search.storage.trials import epochs_reached, is_infeasible, kept_attrs, last_epoch
+from search.storage.trials import epochs_reached, is_infeasible, kept_attrs, last_epoch, num_workers
 from spaces.space import Space
 
 _NEVER_STOPS = "asha", "none"  # asha pauses trials, none trains them to the end
@@ -132,7 +132,8 @@ class Search:
         self._events.started(trial)
         seed, reported = trial.user_attrs["seed"], len(trial.intermediate_values)
         given = {"decided": self._decided(trial), "mates": self._stacks.mates(number, self.ledger)}
-        return Leg(trial=number, params=trial.params, seed=seed, reported=reported, **given)
+        workers = num_workers(trial)
+        return Leg(trial=number, params=trial.params, seed=seed, reported=reported, workers=workers, **given)
 
     def _decided(self, trial: FrozenTrial) -> tuple[int, ...] | None:
         """The epochs after which `_goes_on` can be False while the search is not stopping; None for all."""

@@ -195,11 +195,11 @@ class Session:
             write_run(self.run_dir, self.run)
         for line in self._keep_code():
             console.print(f"note: {escape(line)}", soft_wrap=True)
-        run, slots = self.run, self.resources.slots
+        run = self.run
         console.print(
             f"{'searching' if self.new else 'resuming'} {escape(run.subject)}: {counted(run.trials, 'trial')} of up to"
-            f" {counted(run.epochs, 'epoch')}, rungs {' '.join(map(str, run.rungs))}, {slots} at once with"
-            f" {self.resources.described} each",
+            f" {counted(run.epochs, 'epoch')}, rungs {' '.join(map(str, run.rungs))}, {self.resources.at_once}"
+            f" with {self.resources.described} each",
             soft_wrap=True,
         )
         if self.new and len(run.rungs) == 1 and run.pruner == "asha" and run.epochs > 1:

@@ -128,8 +128,8 @@ class Run:
     slots: Annotated[int, Range(low=0, high=10**9)] = 1
     cpus_per_trial: Annotated[int, Range(low=0, high=10**9)] = 1
     gpus_per_trial: Annotated[float, Range(low=0, high=10**9)] = 0.0
-    workers_per_trial: Annotated[int, Range(low=1, high=10**9)] = 1
-    """Processes that train a trial together."""
+    workers_per_trial: Annotated[int, Range(low=1, high=10**9)] = 1  # processes that train a trial together
+    workers_by_config: bool = False  # whether each configuration decides their number
     env: tuple[str, ...] = ()  # names of variables that training processes get; no value is stored
     logger: Logger = "none"
     """Logger that gets the results as well, also when the run is resumed."""
