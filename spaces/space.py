@@ -84,7 +84,7 @@ class Space:
     """`costs(config)`: numbers that are known before training, such as `weights` and `macs`."""
     workers: Callable[..., int] | None = None
     """`workers(config)`: how many workers train a trial together, such as 2 for a large model; `--workers-per-trial`
-    replaces it. Its code calls `run.prepare`."""
+    replaces it. The training code must call `run.prepare`."""
     unit: str = ""
     """Unit of the metric, such as `s` or `%`."""
     title: str = ""
