@@ -87,7 +87,8 @@ def test_slots_are_workers_if_configurations_decide(machine: None, tmp_path: Pat
     found = plan(Options(space=space))
     assert (found.slots, found.at_once, found.gpus_per_trial) == (4, "4 workers at once", 1)
     assert plan(Options(space=space, gpus_per_trial=0)).slots == 8
-    for stated in ({"workers_per_trial": 2}, {"workers_per_trial": 1}, {"gpus_per_trial": 2.0}):
+    numbers: tuple[dict[str, Any], ...] = ({"workers_per_trial": 2}, {"workers_per_trial": 1}, {"gpus_per_trial": 2.0})
+    for stated in numbers:
         assert not plan(Options(space=space, **stated)).by_configuration, "one number for all trials was stated"
     plain = str(write_own(tmp_path, "plain", text=f"workers = 3\n{PARALLEL}"))
     assert plan(Options(space=plain)) == Resources(slots=4, cpus_per_trial=2, gpus_per_trial=1.0)

@@ -109,7 +109,7 @@ class Launch:
             logs.spool.mkdir()
         run_legs(
             search, self._make_trainable(logs.spool), slots=Slots(self.resources), scratch=scratch, watch=watch,
-            max_failures=self.max_failures, debug=self.debug, resources=self.resources,
+            max_failures=self.max_failures, debug=self.debug, place=_places(self.resources),
         )  # fmt: skip
 
     def _make_trainable(self, spool: Path | None) -> Any:
@@ -144,6 +144,15 @@ def _most_workers(resources: Resources) -> int | None:
     if not resources.by_configuration:
         return None
     return 10**9 if resources.elastic else resources.slots
+
+
+def _places(resources: Resources) -> Callable[[int], Any] | None:
+    """What Ray reserves for the workers that a configuration asks for; None if it does not decide their number.
+
+    A trial that asks for too many gets one, which tells so.
+    """
+    most = _most_workers(resources)
+    return None if most is None else lambda workers: _place(resources, workers if workers <= most else 1)
 
 
 def _place(resources: Resources, num_workers: int | None = None) -> Any:
@@ -189,7 +198,7 @@ def run_legs(
     max_failures: int,
     debug: bool,
     watch: "ProgressWatch",
-    resources: Resources | None = None,
+    place: Callable[[int], Any] | None = None,
 ) -> None:
     """Let Ray Tune train legs of the search until nothing is left to do.
 
@@ -200,13 +209,13 @@ def run_legs(
         max_failures: times a leg is given a new worker after its worker was lost.
         debug: show Ray's messages.
         watch: follows the progress of the legs.
-        resources: of a search whose configurations may decide the number of their workers.
+        place: what Ray reserves for this number of workers; None if configurations do not decide it.
     """
     from ray import tune
 
     tuner = tune.Tuner(
         trainable,
-        tune_config=_tune_config(search, slots=slots, watch=watch, resources=resources),
+        tune_config=_tune_config(search, slots=slots, watch=watch, place=place),
         run_config=_run_config(search, scratch, callbacks=[watch], max_failures=max_failures),
     )
     with _silence(debug), workers_released():
@@ -214,7 +223,7 @@ def run_legs(
 
 
 def _tune_config(
-    search: Search, *, slots: Callable[[], int], watch: "ProgressWatch", resources: Resources | None
+    search: Search, *, slots: Callable[[], int], watch: "ProgressWatch", place: Callable[[int], Any] | None
 ) -> Any:
     """The configuration of Tune that passes Ray's questions to the search."""
     from ray import tune
@@ -222,9 +231,7 @@ def _tune_config(
     from search.execution.scheduler import StudyScheduler
     from search.execution.searcher import StudySearcher
 
-    most = None if resources is None else _most_workers(resources)
-    searcher = StudySearcher(search, slots=slots, by_configuration=most is not None)
-    place = None if most is None else lambda workers: _place(resources, workers if workers <= most else 1)
+    searcher = StudySearcher(search, slots=slots, by_configuration=place is not None)
     return tune.TuneConfig(
         search_alg=searcher,
         scheduler=StudyScheduler(search, put_back=searcher.put_back, on_lost=watch.on_lost, place=place),
