@@ -70,7 +70,6 @@ def permutation_importance(
         as `value`, `low`, `high`: mean over seeds and permutations, 95 % interval over rows and seeds.
     """
     random = np.random.default_rng((seed, 0xFEA7))
-    names = [column.reads for column in test.columns]
     sets = [*columns_of_features(test.columns), *map(tuple, groups)]
     rows = _sample(len(test.y), _num_rows(len(sets), len(networks)), random)
     x, y = test.x[rows], test.y[rows]
@@ -84,10 +83,8 @@ def permutation_importance(
             advance()
         after.append(np.stack(losses))
     gains = _gains(before, after, None if test.groups is None else test.groups[rows], task=test.task, random=random)
-    described = [
-        {"features": list(dict.fromkeys(names[index] for index in columns)), **gain}
-        for columns, gain in zip(sets, gains, strict=True)
-    ]
+    named = [list(dict.fromkeys(test.columns[index].reads for index in columns)) for columns in sets]
+    described = [{"features": names, **gain} for names, gain in zip(named, gains, strict=True)]
     return sorted(described, key=lambda found: -found["value"])
 
 
