@@ -9,7 +9,7 @@ import optuna
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
-from analysis.studies.parameters import Parameter, from_distributions
+from analysis.studies.parameters import Parameter, from_distributions, present_ranges
 from analysis.wording import is_share, named, one_line
 from search.storage.collector import collector_paused
 from search.storage.expected import Expected, Verdict, expectations_of
@@ -43,6 +43,7 @@ class Trials:
     epochs: pd.DataFrame
     """One row per (trial, epoch): trial, epoch, value, seconds, worker, started, ..."""
     parameters: tuple[Parameter, ...]
+    present: tuple[Parameter, ...] = ()  # those whose ranges were replaced, with their present ranges
     metric: str = "objective"
     direction: Direction = "maximize"
     target_unit: str = ""
@@ -180,6 +181,7 @@ def read_trials(study: optuna.Study, run: Any = None) -> Trials:
         trials=_typed(pd.DataFrame(rows, columns=pd.Index(columns)), parameters).set_index("number", drop=False),
         epochs=pd.DataFrame(epochs, columns=pd.Index(["trial", "epoch", "value", *_RECORD, *more])),
         parameters=parameters,
+        present=present_ranges(run, parameters),
         metric=str(getattr(run, "metric", None) or (study.metric_names or ["objective"])[0]),
         direction=direction,
         full_epochs=full,
