@@ -65,10 +65,7 @@ def summary(
         confirmed: results of single changes that were trained again.
     """
     answers = answers or Said()
-    ranges = "" if run is None else replaced_ranges(trials, run)
-    blocks: list[Any] = [
-        text(" ".join(filter(None, (_what(run), ranges, states(trials), steered(trials), expectations(trials)))))
-    ]
+    blocks: list[Any] = [text(_what_happened(trials, run))]
     blocks += _earlier(trials, run, folder)
     if trials.best is None:
         blocks.append(text(_missing(trials), kind="warning"))
@@ -85,6 +82,12 @@ def summary(
         )
         blocks.append(folder.table("best", best_table(trials), caption=caption))
     return Section(id="summary", title="Summary", blocks=tuple(blocks))
+
+
+def _what_happened(trials: Trials, run: Run | None) -> str:
+    ranges = "" if run is None else replaced_ranges(trials, run)
+    said = (_what(run), ranges, states(trials), steered(trials), expectations(trials))
+    return " ".join(filter(None, said))
 
 
 def _what(run: Run | None) -> str:

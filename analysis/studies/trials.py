@@ -171,9 +171,8 @@ def read_trials(study: optuna.Study, run: Any = None) -> Trials:
     direction: Direction = "maximize" if study.direction == optuna.study.StudyDirection.MAXIMIZE else "minimize"
     sign = float(Objective(metric="", direction=direction).sign)
     rows = [_trial_row(t, v, full=full, sign=sign) for t, v in zip(stored, values, strict=True)]
-    for row, trial, found in zip(rows, stored, values, strict=True):
+    for row, found in zip(rows, values, strict=True):
         row.update({f"rung_{rung}": found.get(rung, math.nan) for rung in rungs})
-        row.update({_PREFIX + one_line(name): value for name, value in trial.params.items()})
     columns = [*_COLUMNS, *_CAUSE, *(f"rung_{r}" for r in rungs), *(_PREFIX + p.name for p in parameters)]
     more = _reported(stored)
     epochs = [row for t, v in zip(stored, values, strict=True) for row in _epoch_rows(t, v, more)]
@@ -260,6 +259,7 @@ def _trial_row(trial: FrozenTrial, values: dict[int, float], *, full: int, sign:
         "failure": one_line(str(cause or "no reason stored")) if state in (FAILED, INFEASIBLE) else None,
         "started": start,
         "ended": end,
+        **{_PREFIX + one_line(name): value for name, value in trial.params.items()},
     }
 
 
