@@ -5,6 +5,7 @@ import os
 import signal
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -41,13 +42,12 @@ from tests.searching import table
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
-def suggest(trial: BaseTrial) -> dict[str, Any]:
-    return {
-        "lr": trial.suggest_float("lr", 0.01, 1.0, log=True),
-        "width": trial.suggest_int("width", 4, 8),
-        "optimizer": trial.suggest_categorical("optimizer", ("sgd", "adamw", "lion")),
-        "drop": trial.suggest_float("drop", 0.0, 0.5),
-    }
+def suggest(trial: BaseTrial) -> SimpleNamespace:
+    lr = trial.suggest_float("lr", 0.01, 1.0, log=True)
+    width = trial.suggest_int("width", 4, 8)
+    trial.suggest_categorical("optimizer", ("sgd", "adamw", "lion"))
+    trial.suggest_float("drop", 0.0, 0.5)
+    return SimpleNamespace(width=width, optimizer=SimpleNamespace(lr=lr))
 
 
 BASELINE = {"lr": 0.1, "width": 4, "optimizer": "sgd", "drop": 0.0}
@@ -157,6 +157,16 @@ def test_paused_trials_outside_a_narrower_range_go_on_and_can_be_the_best(tmp_pa
     assert all(trial.state.is_finished() for trial in study.trials)
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_a_search_with_two_objectives_draws_from_new_ranges(known: bool, tmp_path: Path):
+    second = {"name": "weights" if known else "latency", "direction": "minimize", "known": known}
+    run = before(sampler="curves", epochs=9, pruner="asha")
+    search(tmp_path, run, second=second)
+    search(tmp_path, after(run, *OTHER, trials=20), second=second)
+    assert {trial.params["optimizer"] for trial in drawn_later(tmp_path)} <= {"adamw", "lion"}
+    assert len(drawn_later(tmp_path)) == 8
+
+
 def test_without_a_change_the_model_of_curves_has_the_same_bits(tmp_path: Path):
     search(tmp_path, before(sampler="curves", trials=14))
     trials = open_study(tmp_path).trials
@@ -196,7 +206,7 @@ def test_optuna_s_samplers_see_the_trials_in_the_present_ranges():
 def test_stored_values_in_an_earlier_range_are_read_and_others_are_not():
     run = after(before(), "lr=0.2..0.4", "optimizer=adamw,lion", "width=6..12")
     space = change(SPACE, run.ranges, run.replaced)
-    assert space.decode({**BASELINE, "lr": 0.06})["width"] == 4
+    assert space.decode({**BASELINE, "lr": 0.06}).width == 4
     assert space.distributions({**BASELINE, "lr": 0.06})["lr"] == FloatDistribution(0.05, 0.5, log=True)
     assert space.distributions({**BASELINE, "width": 11, "lr": 0.3})["width"] == IntDistribution(6, 12)
     with pytest.raises(ValueError, match=r"parameter 'lr' must lie in 0.2..0.4 \(log\), got 0.7"):
