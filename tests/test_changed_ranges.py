@@ -20,6 +20,7 @@ from search.algorithms.encoding import encoded, with_values
 from search.algorithms.gaussian_process import Surrogate
 from search.algorithms.optuna_samplers import within
 from search.process.arguments import parse
+from search.scheduling.baseline import describe_reduction
 from search.session.bestfiles import keep_best
 from search.session.changing import write_resumed
 from search.session.config import read_options
@@ -251,6 +252,15 @@ def test_a_resume_changes_ranges_keeps_what_they_were_and_needs_no_option_again(
     space_of(kept).decode({**kept.baseline, "sgd_lr": one.before.high})  # type: ignore[union-attr]
 
 
+def test_the_baseline_stays_what_it_was_outside_a_narrower_range(made: Path):
+    session = resumed(made, "--set", "sgd_lr=1e-5..1e-4")
+    assert session.run.baseline == read_run(made / "x").baseline
+    assert session.space.decode(session.run.baseline) == load("digits_arch").decode(session.run.baseline)
+    assert session.space.baseline["sgd_lr"] == 1e-4, "what `ctl add` and `--confirm` start from"
+    assert describe_reduction(session.run, session.space) is None
+    assert not any("baseline" in line for line in describe_changes(session.space))
+
+
 def test_scale_and_step_stay_those_of_the_present_range(made: Path):
     write_run(made / "x", resumed(made, "--set", "sgd_lr=0.1..0.3:step=0.1").run)
     found = resumed(made, "--set", "sgd_lr=0.1..0.5").run.ranges[1]
@@ -348,3 +358,13 @@ def test_a_change_is_in_events_best_py_the_model_and_its_card(tmp_path: Path):
     facts["space"] = "digits_arch"
     assert config_of(facts, base) == load("digits_arch").decode(base)
     assert _ranges(facts) == " with depth 4..6; depth 1..3 before trial 2, then 4..6"
+
+
+def test_more_epochs_are_a_new_search_and_the_error_names_the_way(made: Path):
+    begin = (
+        r"run 'x' cannot change what it searches \(epochs is \d+, not {}\); leave these options out, or give another"
+    )
+    with pytest.raises(ValueError, match=begin.format(5000) + r".*more epochs can begin .* this one: --from x$"):
+        resumed(made, "--max-epochs", "5000")
+    with pytest.raises(ValueError, match=begin.format(1) + r" --name$"):
+        resumed(made, "--max-epochs", "1")
