@@ -128,6 +128,6 @@ def test_a_comparison_names_ranges_that_were_changed(tmp_path: Any):
         Side(name=name, folder=tmp_path / name, run=one, trials=read_trials(stored, one), results=None)
         for name, one in runs.items()
     ]
-    row = settings(sides).set_index("setting").loc["ranges that were changed"]
+    (row,) = [row for row in settings(sides).to_dict("records") if row["setting"] == "ranges that were changed"]
     assert row["a"] == "x 0.0001..1.0 (log) before trial 60, then 0.01..1.0 (log)"
     assert row["same"] == "no"
