@@ -164,7 +164,10 @@ def _show(folder: Path, *, as_json: bool) -> None:
         f" rungs {rungs}" + ("; trials keep their best epoch" if run.keep_epoch == "best" else "")
     )
     created = f"{run.created[:16].replace('T', ' ')} UTC" if run.created else "at an unknown time"
-    print(f"started {created} by {run.command or 'an unknown command'}\n")
+    print(f"started {created} by {run.command or 'an unknown command'}")
+    for one in (*run.ranges, *run.replaced):
+        print(f"range of {printable(str(one))}")
+    print()
     study = open_study(folder)
     console = Console(highlight=False)
     summarise(run, study.trials, console=console)

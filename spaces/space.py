@@ -167,7 +167,7 @@ class Space:
         Raises:
             ValueError: a parameter is missing, unknown or out of its range; the line names it.
         """
-        trial = _StrictTrial(params)
+        trial = StrictTrial(params)
         config = self.suggest(trial)
         unknown = sorted(set(params) - set(trial.distributions))
         if unknown:
@@ -176,26 +176,26 @@ class Space:
 
     def distributions(self, params: Mapping[str, Choice]) -> dict[str, BaseDistribution]:
         """The range of every parameter that is active in this configuration, in the order of `suggest`."""
-        trial = _StrictTrial(params)
+        trial = StrictTrial(params)
         self.suggest(trial)
         return dict(trial.distributions)
 
 
-class _StrictTrial(AskedTrial):
+class StrictTrial(AskedTrial):
     """Answers with the given parameters; raises ValueError if one is missing or out of its range."""
 
     def __init__(self, params: Mapping[str, Choice]) -> None:
         super().__init__()
-        self._given = params
+        self.given = params
 
     def answer(self, name: str, distribution: BaseDistribution) -> Choice:
-        if name not in self._given:
-            near = get_close_matches(name, self._given, n=1)
+        if name not in self.given:
+            near = get_close_matches(name, self.given, n=1)
             meant = f" ({near[0]!r} is not a parameter)" if near else ""
             raise ValueError(f"parameter {name!r} is missing{meant}; give a value in {describe(distribution)}")
-        if not contains(distribution, self._given[name]):
-            raise ValueError(f"parameter {name!r} must lie in {describe(distribution)}, got {self._given[name]!r}")
-        return self._given[name]
+        if not contains(distribution, self.given[name]):
+            raise ValueError(f"parameter {name!r} must lie in {describe(distribution)}, got {self.given[name]!r}")
+        return self.given[name]
 
 
 def describe(distribution: BaseDistribution) -> str:
@@ -206,7 +206,7 @@ def describe(distribution: BaseDistribution) -> str:
     return f"{low}..{high}" + (" (log)" if log else "")
 
 
-def _names(trial: _StrictTrial) -> str:
+def _names(trial: StrictTrial) -> str:
     return ", ".join(sorted(trial.distributions))
 
 

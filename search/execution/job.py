@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from spaces.changes import Range
+from spaces.changes import Range, ReplacedRange
 from trainables.trainable import Keep
 
 
@@ -22,6 +22,8 @@ class Job:
     """Folder or URI of the checkpoints, the same on every node."""
     ranges: tuple[Range, ...] = ()
     """Ranges in place of those of the space."""
+    replaced: tuple[ReplacedRange, ...] = ()
+    """Ranges that parameters had in earlier trials."""
     home: str = ""
     """Ray's identifier of the node on which the search runs and the run folder is."""
     threads: int

@@ -121,6 +121,7 @@ class Launch:
         job = Job(
             space=self.run.space,
             ranges=self.run.ranges,
+            replaced=self.run.replaced,
             arrays=_shared(self.space, self.dataset),
             epochs=self.run.epochs,
             metric=self.run.metric,
