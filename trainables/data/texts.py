@@ -8,6 +8,7 @@ their pieces.
 
 import base64
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -32,13 +33,12 @@ def fit_texts(texts: Sequence[str]) -> tuple[str, ...]:
     """
     from sklearn.decomposition import TruncatedSVD
 
-    if len(texts) > _MOST_ROWS:
-        texts = [texts[row] for row in np.sort(np.random.default_rng(0).permutation(len(texts))[:_MOST_ROWS])]
-    counts = count_pieces([text for text in texts if text])
-    size = min(NUMBERS, len({text.lower() for text in texts if text}) - 1)
+    rows = np.sort(np.random.default_rng(0).permutation(len(texts))[:_MOST_ROWS]).tolist()
+    looked_at = [texts[row] for row in rows if texts[row]]
+    counts, size = count_pieces(looked_at), min(NUMBERS, len({text.lower() for text in looked_at}) - 1)
     if size < 1:
         return ()
-    rarity = 1 + np.log((1 + counts.shape[0]) / (1 + counts.getnnz(axis=0)))
+    rarity = 1 + np.log((1 + len(looked_at)) / (1 + counts.getnnz(axis=0)))
     with (
         threadpool_limits(1),
         np.errstate(invalid="ignore"),
@@ -55,12 +55,11 @@ def count_pieces(texts: Sequence[str]) -> csr_matrix:
 
     if not len(texts):
         return csr_matrix((0, BINS))
-    count = HashingVectorizer(
-        analyzer="char_wb", ngram_range=(3, 4), n_features=BINS, alternate_sign=False, norm=None, dtype=np.float64
-    )
+    options: dict[str, Any] = {"n_features": BINS, "alternate_sign": False, "norm": None, "dtype": np.float64}
+    count = HashingVectorizer(analyzer="char_wb", ngram_range=(3, 4), **options)
     found = csr_matrix(count.transform(texts))
     found.data = 1 + np.log(found.data)
-    lengths = np.sqrt(found.multiply(found).sum(axis=1).A1)
+    lengths = np.sqrt(np.asarray(found.multiply(found).sum(axis=1)).ravel())
     return csr_matrix(found.multiply(1 / np.where(lengths > 0, lengths, 1)[:, None]))
 
 
