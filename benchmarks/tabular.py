@@ -151,7 +151,7 @@ def evaluate(name: str, folder: Path, options: Options) -> dict[str, Any]:
         str(runs),
     ]
     words += ["--split", "time:when"] if name == "hours" else []
-    words = ["--resume", str(runs / name)] if (runs / name / "run.json").exists() else words
+    words = ["--resume", "--name", name, "--runs-dir", str(runs)] if (runs / name / "run.json").exists() else words
     _call("search.run", *words, "--trials", str(options.trials))
     final = runs / name / "final" / "final.json"
     if not final.exists():

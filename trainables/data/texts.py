@@ -33,8 +33,8 @@ def fit_texts(texts: Sequence[str]) -> tuple[str, ...]:
     """
     from sklearn.decomposition import TruncatedSVD
 
-    rows = np.sort(np.random.default_rng(0).permutation(len(texts))[:_MOST_ROWS]).tolist()
-    looked_at = [texts[row] for row in rows if texts[row]]
+    rows = np.sort(np.random.default_rng(0).permutation(len(texts))[:_MOST_ROWS])
+    looked_at: list[str] = [texts[int(row)] for row in rows if texts[int(row)]]
     counts, size = count_pieces(looked_at), min(NUMBERS, len({text.lower() for text in looked_at}) - 1)
     if size < 1:
         return ()
