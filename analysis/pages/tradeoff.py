@@ -2,12 +2,10 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 from analysis.pages.page import Folder, Section, text
 from analysis.plots.tradeoff import plot_tradeoff
-from analysis.studies.tradeoff import tradeoff
-from analysis.studies.trials import Trials, config_of
+from analysis.studies.tradeoff import front_rows, tradeoff
+from analysis.studies.trials import Trials
 from analysis.wording import named
 from search.process.text import counted
 from search.storage.run import Run
@@ -30,7 +28,8 @@ def tradeoff_section(trials: Trials, run: Run | None, run_dir: Path, folder: Fol
         f"{counted(len(front), 'finished trial')} of {len(table)} {'is' if len(front) == 1 else 'are'} on the front: no"
         f" other one is at least as good in both objectives and better in one.",
         f"Values are those of the validation rows, on which the search chose, so they are rather optimistic, most of"
-        f" all that of trial {int(front.iloc[0]['number'])}.",
+        f" all that of trial {int(front.iloc[0]['number'])}. Intervals around them would be too optimistic as well: the"
+        f" final evaluation with --front measures the front on the test rows, with intervals that hold together.",
     ]
     return Section(
         id="tradeoff",
@@ -46,18 +45,9 @@ def tradeoff_section(trials: Trials, run: Run | None, run_dir: Path, folder: Fol
             ),
             folder.table(
                 "front",
-                _front_table(trials, front, second.name),
+                front_rows(trials, front, second.name),
                 caption=f"The front, best {metric} first.",
                 parameters=[parameter.name for parameter in trials.parameters],
             ),
         ),
     )
-
-
-def _front_table(trials: Trials, front: pd.DataFrame, second: str) -> pd.DataFrame:
-    rows = [
-        {"trial": int(row["number"]), trials.metric: row["value"], second: row["second"]}
-        | config_of(trials.trials.loc[row["number"]])
-        for _, row in front.iterrows()
-    ]
-    return pd.DataFrame(rows)
