@@ -7,6 +7,7 @@ from typing import Any
 from trainables.data.dataset import Dataset, from_arrays
 from trainables.data.split import RANDOM
 from trainables.models.cost import measure_cost
+from trainables.models.latency import measure_latency
 from trainables.sources.load import load
 from trainables.trainable import Selection, Setting, Trainable
 from trainables.training import metrics
@@ -72,3 +73,7 @@ class Supervised:
         """Weights, and multiply-adds for one row."""
         cost = measure_cost(config.model, data)
         return {"weights": cost.num_weights, "macs": cost.macs}
+
+    def latency(self, config: TrainConfig, data: Dataset, *, device: str) -> float:
+        """Milliseconds in which the network predicts one row; see `measure_latency`."""
+        return measure_latency(config.model, data, device=device)

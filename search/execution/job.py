@@ -31,6 +31,8 @@ class Job:
     """Key by which workers that share a GPU join MPS; None without it."""
     workers: int = 1
     """Workers that train a trial together."""
+    latency: bool = False
+    """Whether the latency of each network is measured before its first epoch, and reported."""
     final: bool = False
     """Whether these are the trainings of the final evaluation."""
     output: str | None = None

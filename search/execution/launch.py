@@ -22,6 +22,7 @@ from search.storage.folder import trial_name
 from search.storage.ledger import Ledger
 from search.storage.logs import TrialLogs, logs_of
 from search.storage.run import Run
+from spaces.second import measures_latency
 from spaces.space import Space
 
 if TYPE_CHECKING:  # imports Ray
@@ -131,6 +132,7 @@ class Launch:
             cuda=self.resources.gpus_per_trial > 0,
             mps=None if self.mps is None else self.mps.key,
             workers=self.resources.workers_per_trial,
+            latency=measures_latency(self.run.second, built_in=not self.space.own),
             final=self.final,
             output=None if spool is None else str(spool),
             debug=self.debug,

@@ -22,7 +22,8 @@ from search.scheduling.steering import Steering, moved
 from search.storage.ledger import Ledger
 from search.storage.logs import TrialLogs
 from search.storage.run import Run
-from search.storage.trials import epochs_reached, is_infeasible, kept_attrs, last_epoch
+from search.storage.trials import epochs_reached, is_infeasible, kept_attrs, last_epoch, stored_latency
+from spaces.second import measures_latency
 from spaces.space import Space
 
 _NEVER_STOPS = "asha", "none"  # asha pauses trials, none trains them to the end
@@ -131,7 +132,9 @@ class Search:
         trial = self.ledger.trial(number)
         self._events.started(trial)
         seed, reported = trial.user_attrs["seed"], len(trial.intermediate_values)
-        given = {"decided": self._decided(trial), "mates": self._stacks.mates(number, self.ledger)}
+        decided, mates = self._decided(trial), self._stacks.mates(number, self.ledger)
+        latency = stored_latency(trial) if measures_latency(self.run.second, built_in=not self._space.own) else None
+        given: dict[str, Any] = {"decided": decided, "mates": mates, "latency": latency}
         return Leg(trial=number, params=trial.params, seed=seed, reported=reported, **given)
 
     def _decided(self, trial: FrozenTrial) -> tuple[int, ...] | None:

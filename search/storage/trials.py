@@ -7,7 +7,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.storage.earlier import TAG
 from spaces.objectives import Objective
-from spaces.second import Second
+from spaces.second import LATENCY, Second
 from trainables.trainable import KEPT_EPOCH
 
 INFEASIBLE = "infeasible"
@@ -75,6 +75,11 @@ def second_value(trial: FrozenTrial, second: Second, epoch: int) -> float | None
         record = history[epoch - 1] if isinstance(history, list) and 1 <= epoch <= len(history) else {}
         found = record.get(second.name) if isinstance(record, dict) else None
     return float(found) if isinstance(found, int | float) and math.isfinite(found) else None
+
+
+def stored_latency(trial: FrozenTrial) -> float | None:
+    """The latency that the first epoch of a built-in network has reported; None before that."""
+    return second_value(trial, Second(name=LATENCY, direction="minimize", known=False), 1)
 
 
 def last_epoch(trial: FrozenTrial, *, of: int) -> int:
