@@ -117,11 +117,12 @@ def _alike(found: dict[str, float], *, sign: str) -> list[str]:
 
 def together_on_front(count: int, second: str) -> str:
     """What joint intervals of a front say, as sentences."""
+    these = "Both" if count == 2 else f"All {count}"
     return (
-        f"All {count} joint intervals hold together with 95 % probability, over test rows and seeds. An interval of "
-        f"the table above holds with 95 % probability by itself. The front was chosen by validation values, which are "
-        f"therefore optimistic; the test values are not, because the test rows took no part in the choice. The values "
-        f"of {second} are those of the search."
+        f"{these} joint intervals hold together with 95 % probability, over test rows and seeds. An interval under "
+        f"'Configurations compared' holds with 95 % probability by itself. The front was chosen by validation values, "
+        f"which are therefore optimistic; the test values are not, because the test rows took no part in the choice. "
+        f"The values of {second} are those of the search."
     )
 
 

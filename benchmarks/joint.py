@@ -1,13 +1,14 @@
 """How often the joint intervals of a front hold the truth of all its configurations, on simulated test sets.
 
-    python -m benchmarks.joint --sets 200      # an interrupted one continues
+    python -m benchmarks.joint --hundreds 2    # an interrupted one continues
     python -m benchmarks.joint --show          # the table of the last result
 
 Each simulated test set has configurations of equally spaced accuracies, or root mean squared errors. A row is difficult
 for all networks (0.6 of the variance), for all networks of a configuration (0.15), or for one network (0.25). Networks
 of one configuration that differ in their seed also differ in their truth, as much as `spread` says: 0.04 is a standard
-deviation of 0.7 points of accuracy at 90 %, and of 4 % of a root mean squared error. Errors of a regression are normal, or of Student's t with 5 degrees of freedom.
-The replicates are those of the final evaluation (`analysis/statistics/bootstrap.py`), and so are the intervals.
+deviation of 0.7 points of accuracy at 90 %, and of 4 % of a root mean squared error. Errors of a regression are normal,
+or of Student's t with 5 degrees of freedom. The replicates are those of the final evaluation
+(`analysis/statistics/bootstrap.py`), and so are the intervals.
 """
 
 import itertools
@@ -38,8 +39,8 @@ KINDS = {
     "accuracy 0.95 to 0.99": (0.99, 0.95),
 }
 FREEDOM = {"rmse, normal errors": None, "rmse, errors of t(5)": 5}
-BATCH = 20
-"""Test sets that share their draws of rows."""
+SETS, BATCH = 100, 20
+"""Test sets that are simulated at once, and those of them that share their draws of rows."""
 Cell = dict[str, Any]
 
 
@@ -47,8 +48,8 @@ Cell = dict[str, Any]
 class Options:
     """Measure the coverage of joint intervals."""
 
-    sets: int = 200
-    """Simulated test sets of each case."""
+    hundreds: int = 2
+    """Hundreds of simulated test sets of each case."""
     rows: tuple[int, ...] = (200, 1000, 10_000)
     """Test rows."""
     configurations: tuple[int, ...] = (3, 12)
@@ -109,8 +110,8 @@ def measure(cell: Cell) -> dict[str, float]:
     random = np.random.default_rng(np.frombuffer(json.dumps(cell).encode(), np.uint8).astype(np.uint32))
     metric = "accuracy" if cell["kind"] in KINDS else "rmse"
     held, alone, widths, ratios = [], [], [], []
-    for start in range(0, cell["sets"], BATCH):
-        batch = [simulate(cell, random) for _ in range(min(BATCH, cell["sets"] - start))]
+    for _ in range(SETS // BATCH):
+        batch = [simulate(cell, random) for _ in range(BATCH)]
         matrix = np.concatenate([terms.reshape(-1, cell["rows"]) for terms, _ in batch]).T.astype(np.float32)
         draws = image_draws(cell["rows"], NUM_REPLICATES, random)
         means = np.concatenate([part @ matrix for part in draws]).astype(np.float64) / cell["rows"]
@@ -133,11 +134,11 @@ def measure(cell: Cell) -> dict[str, float]:
 
 
 def cases(options: Options) -> Iterator[tuple[Cell, dict[str, float]]]:
-    """Each case with what is measured; the small ones first."""
-    asked = itertools.product(options.rows, options.seeds, options.configurations, options.spreads, (*KINDS, *FREEDOM))
+    """Each hundred of each case with what is measured; the small cases first, and all cases once before any twice."""
+    of_case = options.rows, options.seeds, options.configurations, options.spreads, (*KINDS, *FREEDOM)
     cells = (
-        {"rows": rows, "seeds": seeds, "configurations": count, "spread": spread, "kind": kind, "sets": options.sets}
-        for rows, seeds, count, spread, kind in asked
+        {"hundred": part, "rows": rows, "seeds": seeds, "configurations": count, "spread": spread, "kind": kind}
+        for part, rows, seeds, count, spread, kind in itertools.product(range(options.hundreds), *of_case)
     )
     return kept_cells(cells, options.keep, measure)
 
@@ -147,7 +148,7 @@ def summarise(found: Sequence[tuple[Cell, dict[str, float]]]) -> list[dict[str, 
     table, rows = pd.DataFrame([{**cell, **values} for cell, values in found]), []
     for by in (["kind", "rows", "seeds"], ["kind", "rows"], ["kind", "seeds"], ["seeds"], ["kind"]):
         for key, some in table.groupby(by, sort=False):
-            count, held = int(some["sets"].sum()), float(some["coverage"].mean())
+            count, held = SETS * len(some), float(some["coverage"].mean())
             rows.append(
                 dict(zip(by, key, strict=True))
                 | {
@@ -168,7 +169,7 @@ def main() -> None:
     options = parse(Options, sys.argv[1:], prog="python -m benchmarks.joint")
     if not options.show:
         results = summarise(list(cases(options)))
-        conditions = describe_conditions(seed=0, sets=options.sets, replicates=NUM_REPLICATES, shares=SHARES)
+        conditions = describe_conditions(seed=0, hundreds=options.hundreds, replicates=NUM_REPLICATES, shares=SHARES)
         write_result("joint", {"target": TARGET, "results": results, "conditions": conditions})
     stored = json.loads((RESULTS / "joint.json").read_text())
     print(pd.DataFrame(stored["results"]).astype(object).fillna("all").to_string(index=False))

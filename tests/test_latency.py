@@ -13,15 +13,15 @@ from search.process.arguments import parse
 from search.session.options import Options
 from search.session.session import Session
 from search.storage.run import Run
-from search.storage.trials import stored_latency
+from search.storage.trials import end_attrs, stored_latency
 from spaces.objectives import Objective
 from spaces.second import Second, measures_latency, read_objectives, second_of
 from tests.fronts import finished, run_of
 from tests.workers import numbers, step
 from trainables.data.dataset import Dataset
-from trainables.models.latency import measure_latency
 from trainables.sources import load as data
 from trainables.trainable import Timing
+from trainables.training.latency import measure_latency
 
 ACCURACY = Objective(metric="accuracy", direction="maximize")
 LATENCY = Second(name="latency", direction="minimize", known=False)
@@ -103,5 +103,9 @@ def test_training_is_the_same_with_a_latency_and_without(tmp_path: Path, digits:
 
 
 def test_the_stored_latency_is_that_of_the_first_epoch():
-    assert stored_latency(finished(0, 0.9, 900, history=[{"latency": 1.5}, {"latency": 2.5}])) == 1.5
-    assert stored_latency(finished(0, 0.9, 900)) is None
+    trial = finished(0, 0.9, 900, history=[{"latency": 1.5}, {"latency": 2.5}])
+    run = run_of(second=LATENCY)
+    assert stored_latency(trial, run) == 1.5
+    assert end_attrs(trial, run) == {"latency": 1.5}, "for optuna-dashboard"
+    assert stored_latency(finished(0, 0.9, 900), run) is None
+    assert end_attrs(trial, run_of()) == end_attrs(trial, run_of(second=LATENCY, dataset="")) == {}

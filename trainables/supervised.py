@@ -7,13 +7,13 @@ from typing import Any
 from trainables.data.dataset import Dataset, from_arrays
 from trainables.data.split import RANDOM
 from trainables.models.cost import measure_cost
-from trainables.models.latency import measure_latency
 from trainables.sources.load import load
 from trainables.trainable import Selection, Setting, Trainable
 from trainables.training import metrics
 from trainables.training.best_epoch import begin_training
 from trainables.training.config import TrainConfig
 from trainables.training.folds import FoldedTraining
+from trainables.training.latency import measure_latency
 from trainables.training.share import Share
 from trainables.training.stacked import Stacked, can_stack
 

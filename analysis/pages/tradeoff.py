@@ -10,6 +10,7 @@ from analysis.wording import named
 from search.process.text import counted
 from search.storage.run import Run
 from search.storage.study import open_study
+from spaces.second import Second, measures_latency
 
 
 def tradeoff_section(trials: Trials, run: Run | None, run_dir: Path, folder: Folder) -> Section | None:
@@ -21,10 +22,9 @@ def tradeoff_section(trials: Trials, run: Run | None, run_dir: Path, folder: Fol
     metric = named(trials.metric)
     if table.empty:
         return Section(id="tradeoff", title="Trade-off", blocks=(text("No trial is trained to the full budget yet."),))
-    known = "It is known before training." if second.known else "Each epoch reports it."
     front = table[table["front"]]
     lines = [
-        f"The search has a second objective, {second.name}. {known}",
+        f"The search has a second objective, {second.name}. {_source(run, second)}",
         f"{counted(len(front), 'finished trial')} of {len(table)} {'is' if len(front) == 1 else 'are'} on the front: no"
         f" other one is at least as good in both objectives and better in one.",
         f"Values are those of the validation rows, on which the search chose, so they are rather optimistic, most of"
@@ -51,3 +51,10 @@ def tradeoff_section(trials: Trials, run: Run | None, run_dir: Path, folder: Fol
             ),
         ),
     )
+
+
+def _source(run: Run, second: Second) -> str:
+    """Where the values of the second objective come from."""
+    if measures_latency(second, built_in=bool(run.dataset)):
+        return "It is in milliseconds for one row, measured before the first epoch of each trial."
+    return "It is known before training." if second.known else "Each epoch reports it."

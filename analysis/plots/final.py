@@ -69,7 +69,7 @@ def plot_front(results: FinalResults, ax: Axes | None = None) -> Axes:
     scale = 100 if is_share(metric) else 1
     places = [entrant.joint["second"] for entrant in results.front]
     value, low, high = ([scale * e.joint[key] for e in results.front] for key in ("value", "low", "high"))
-    ax.vlines(places, low, high, color=style.BLUE, lw=2.5, label="95 % interval, all together")
+    ax.vlines(places, low, high, color=style.BLUE, lw=2.5, label="95 % joint interval")
     ax.plot(places, value, "o", color=style.BLUE, ms=7, label="test")
     searched = [(e.joint["second"], scale * e.search_value) for e in results.front if e.search_value is not None]
     if searched:

@@ -22,8 +22,7 @@ from search.scheduling.steering import Steering, moved
 from search.storage.ledger import Ledger
 from search.storage.logs import TrialLogs
 from search.storage.run import Run
-from search.storage.trials import epochs_reached, is_infeasible, kept_attrs, last_epoch, stored_latency
-from spaces.second import measures_latency
+from search.storage.trials import end_attrs, epochs_reached, is_infeasible, last_epoch, stored_latency
 from spaces.space import Space
 
 _NEVER_STOPS = "asha", "none"  # asha pauses trials, none trains them to the end
@@ -133,8 +132,7 @@ class Search:
         self._events.started(trial)
         seed, reported = trial.user_attrs["seed"], len(trial.intermediate_values)
         decided, mates = self._decided(trial), self._stacks.mates(number, self.ledger)
-        latency = stored_latency(trial) if measures_latency(self.run.second, built_in=not self._space.own) else None
-        given: dict[str, Any] = {"decided": decided, "mates": mates, "latency": latency}
+        given: dict[str, Any] = {"decided": decided, "mates": mates, "latency": stored_latency(trial, self.run)}
         return Leg(trial=number, params=trial.params, seed=seed, reported=reported, **given)
 
     def _decided(self, trial: FrozenTrial) -> tuple[int, ...] | None:
@@ -293,7 +291,7 @@ class Search:
             self.fatal = self._alike.hopeless(cause, log=self._logs.find(number))
 
     def _finish(self, number: int, state: TrialState, **attrs: Any) -> None:
-        self.ledger.finish(number, state, **kept_attrs(self.ledger.trial(number)), **attrs)
+        self.ledger.finish(number, state, **end_attrs(self.ledger.trial(number), self.run), **attrs)
         if state == TrialState.FAIL:
             self.proposals.on_failure(number)
         self._on_end(trial := self.ledger.trial(number))

@@ -51,7 +51,7 @@ def measure_latency(model: ModelConfig, dataset: Dataset, *, device: str) -> flo
 
         for _ in range(WARM_UP):
             predict()
-        return 1000 * _median(predict)
+        return round(1000 * _median(predict), 6)
     finally:
         torch.set_num_threads(threads)
 
