@@ -171,7 +171,8 @@ def test_page_console_answer_and_files_show_the_front(described: FinalResults, t
 def test_the_figure_has_an_interval_and_both_values_of_each_configuration(described: FinalResults):
     ax = plot_front(described)
     test, searched = ax.lines
-    assert list(np.asarray(test.get_xdata())) == list(np.asarray(searched.get_xdata())) == [50, 100, 900]
+    assert np.array_equal(test.get_xdata(), [50, 100, 900])
+    assert np.array_equal(searched.get_xdata(), [50, 100, 900])
     spans = [path.vertices[:, 1] for path in ax.collections[0].get_paths()]  # type: ignore[index]
     assert [tuple(span) for span in spans] == [
         (pytest.approx(100 * e.joint["low"]), pytest.approx(100 * e.joint["high"])) for e in described.front

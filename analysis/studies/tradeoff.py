@@ -54,7 +54,7 @@ def with_second(table: pd.DataFrame, run: Run, trials: Sequence[FrozenTrial]) ->
     """
     if run.second is None:
         return table
-    second, place = run.second, int(table.columns.get_indexer(["last"])[0]) + 1
+    second, place = run.second, list(table.columns).index("last") + 1
     front = {trial.number for trial in front_trials(run, trials)}
     reached = {trial.number: second_value(trial, second, epochs_reached(trial)) for trial in trials}
     table = table.copy()
