@@ -19,7 +19,7 @@ from trainables.data.dataset import Dataset
 from trainables.data.options import TableOptions
 from trainables.data.split import FEW_ROWS, parse_split
 from trainables.sources.load import load
-from trainables.trainable import Diverged, Setting
+from trainables.trainable import Diverged, Keep, Setting
 from trainables.training.folds import FoldedTraining, summarize
 from trainables.training.training import Training
 
@@ -170,6 +170,23 @@ def test_the_forecast_measures_one_network_and_counts_all(tmp_path: Path) -> Non
     assert isinstance(bench, Bench)
     assert bench.num_networks == 3
     assert not bench.arrays["folds"]
+
+
+def test_the_kept_epoch_of_folds_is_the_best_of_their_mean_curve(tmp_path: Path) -> None:
+    dataset, keep = table(tmp_path), Keep(metric="rmse", maximize=False)
+    config = replace(CONFIG, optimizer=replace(CONFIG.optimizer, lr=0.03))
+    training = FoldedTraining(config, dataset, epochs=30, seed=2, keep=keep)
+    means: list[float] = []
+    for _ in range(30):
+        record = training.run_epoch()
+        means.append(record["value_now"])
+        smooth = [np.mean(means[max(0, end - 3) : end]) for end in range(1, len(means) + 1)]
+        assert record["kept_epoch"] == 1 + int(np.argmin(smooth))
+    alone = [one.kept_epoch for one in training.trainings]
+    assert record["kept_epoch"] not in (30, round(float(np.mean(alone))))
+    again = FoldedTraining(config, dataset, epochs=30, seed=2, keep=keep)
+    again.restore(training.state())
+    assert again.trainings[0].curve == training.trainings[0].curve
 
 
 def test_the_record_of_an_epoch_adds_seconds_and_keeps_words() -> None:

@@ -1,13 +1,6 @@
 """The command of the workers of docs/examples/kuberay.yaml, which gets the SIGTERM of Kubernetes, on a real Ray."""
 
-import os
-import shutil
-import socket
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -15,52 +8,17 @@ import pytest
 import yaml
 from ray.util import get_node_ip_address
 
-from tests.hosts import wait_until
 from tests.kuberay import MANIFEST
+from tests.nodes import SMALL, free_port, private_folder, started
 from tests.searching import patience
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
-SMALL = "--min-worker-port=0 --max-worker-port=0 --object-store-memory=100000000 --block"
-
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A short path: names of sockets are limited to 107 characters."""
-    made = Path(tempfile.mkdtemp(prefix="rw"))
-    (made / "token").touch(mode=0o600)
-    (made / "token").write_text(32 * "ab")
-    yield made
-    shutil.rmtree(made, ignore_errors=True)
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("", 0))
-        return one.getsockname()[1]
-
-
-@contextmanager
-def started(words: list[str], folder: Path, name: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that starts a node of Ray, once the node is up; what it prints is in the folder, under the name."""
-    env = {
-        **os.environ,
-        "HOME": str(folder),
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "PYTHONUNBUFFERED": "1",
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN_PATH": str(folder / "token"),
-        **environment,
-    }
-    output = folder / name
-    with output.open("w") as said:
-        process = subprocess.Popen(words, env=env, stdout=said, stderr=said)
-    try:
-        wait_until(lambda: "Ray runtime started" in output.read_text(), name, seconds=patience(60), every=0.2)
-        yield process
-    finally:
-        process.terminate()
-        process.wait(timeout=patience(60))
+    with private_folder() as made:
+        yield made
 
 
 def test_the_first_process_of_a_worker_is_ray_which_drains_its_node_at_sigterm(folder: Path):

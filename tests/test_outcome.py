@@ -141,7 +141,7 @@ def test_the_error_of_a_constant_prediction_is_that_of_the_metric(metric: str, c
     assert constant_score("bias", np.ones(2)) is None
 
 
-def images(*, training: list[int], validation: list[int]) -> Overview:
+def images(*, training: list[int], validation: list[int], grouped: bool = False) -> Overview:
     counts = pd.DataFrame({"class": ["a", "b"], "training": training, "validation": validation})
     nothing: dict[str, Any] = {
         "form": "",
@@ -151,7 +151,10 @@ def images(*, training: list[int], validation: list[int]) -> Overview:
         "conflicts": 0,
         "examples": np.zeros(0),
     }
-    return Overview(name="x", why="", shape=(1, 2, 2), counts=counts, pixels=pd.DataFrame(), **nothing)
+    independent = 0 if grouped else sum(validation)
+    return Overview(
+        name="x", why="", shape=(1, 2, 2), counts=counts, pixels=pd.DataFrame(), num_independent=independent, **nothing
+    )
 
 
 @pytest.fixture(scope="module")
@@ -178,6 +181,17 @@ def test_the_validation_value_stands_beside_the_baseline_with_its_gain_and_the_n
     assert against in ("Gain over the baseline", NOT_SHOWN)
     assert outcome.note.endswith("Measure the result on the sealed test set: rungwise final runs/x")
     assert "final" not in searched(found, rows).note  # a space without test rows
+
+
+def test_whole_groups_of_validation_rows_give_no_interval_and_are_still_compared_with_chance(found):
+    (_, _, where), *_ = searched(found, images(training=[1, 1], validation=[90, 10], grouped=True)).facts
+    assert "interval" not in where
+    value = float(found.best["value"])
+    likely = round(1000 * value) + 1
+    below = searched(found, images(training=[9, 1], validation=[likely, 1000 - likely], grouped=True))
+    assert below.warnings[-1].startswith("No better than always predicting the most common class (chance)")
+    above = searched(found, images(training=[9, 1], validation=[likely - 200, 1200 - likely], grouped=True))
+    assert above.warnings == ()
 
 
 def test_a_best_trial_that_is_the_baseline_and_one_that_is_not_clearly_better_are_said_in_words(found):

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.datasets.columns import coordinate_columns, find_piles
+from analysis.datasets.columns import Rows, coordinate_columns, find_piles
 from analysis.evaluation.files import write_figures, write_tables
 from analysis.pages.final import final_section
 from analysis.prose.conclusion import conclude
 from analysis.prose.discussion import discuss
-from analysis.prose.table_discussion import discuss_table
+from analysis.prose.table_discussion import _outside, _unused, discuss_table
 from analysis.scores.geography import describe_geography
 from analysis.scores.metrics import evaluate
 from analysis.scores.residuals import describe_residuals
-from analysis.scores.tables import BaselineAnswers, answer_baselines, describe_baselines
+from analysis.scores.tables import BaselineAnswers, _range, answer_baselines, describe_baselines
 from analysis.studies.results import FinalResults
 from analysis.wording import number, plain
 from tests.columns import table
@@ -244,6 +244,25 @@ def test_every_part_of_the_record_is_on_the_page_in_the_figures_and_in_the_table
     assert "a<b>" not in section
     words = re.sub(r"<[^>]*>", " ", section)
     assert not re.search(r"accura|image|class|pixel|augment", words, re.IGNORECASE)
+
+
+def test_a_column_that_is_beyond_its_training_range_is_not_said_to_be_dispensable(described):
+    winner = described.entrants[0]
+    assert "(idle)" in " ".join(_unused(described, winner))
+    rows = described.conditions["test_rows"]
+    later = replace(described, range={"outside": rows, "beyond": {"idle": 0.97}, "places": {}})
+    assert list(_unused(later, winner)) == []
+    assert "idle is outside the range of the training rows in 97 % of the test rows" in " ".join(
+        _outside(later, winner)
+    )
+
+
+def test_the_range_names_columns_whose_test_rows_are_mostly_outside():
+    columns = tuple(Column(name=name, kind="number") for name in ("date", "size", "gaps"))
+    train = np.array([[1, 0, np.nan], [2, 1, 0], [3, 2, 1]], dtype=np.float32)
+    test = np.array([[3, 5, np.nan], [4, 1, np.nan], [5, 1, 0.5], [6, 1, np.nan]], dtype=np.float32)
+    rows = [Rows(x=x, y=np.zeros(len(x)), columns=columns, task="regression") for x in (train, test)]
+    assert _range(rows[0], rows[1]) == {"outside": 4, "beyond": {"date": 0.75}, "places": {}}
 
 
 def test_the_console_shows_baselines_with_the_difference_to_the_winner(described, tmp_path, capsys):

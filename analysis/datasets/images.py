@@ -39,8 +39,8 @@ class Overview:
     split: str = ""
     """How the images were split, in one sentence; empty for one random split."""
     folds: int = 1
-    num_judged: int = 0
-    """Images on which trials were judged: the validation images, of all folds."""
+    num_independent: int = 0
+    """Images on which trials were judged, of all folds; 0 where whole groups were held out, whose images are alike."""
 
     @property
     def num_validation(self) -> int:
@@ -89,7 +89,7 @@ def overview(dataset: Any) -> Overview:
         examples=_examples(train_x, train_y, len(names)),
         split=how_split(dataset),
         folds=max(1, len(dataset.folds)),
-        num_judged=dataset.num_judged,
+        num_independent=0 if dataset.split.way == "group" else dataset.num_judged,
     )
 
 

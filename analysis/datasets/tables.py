@@ -51,8 +51,8 @@ class TableOverview:
     split: str = ""
     """How the rows were split, in one sentence; empty for one random split."""
     folds: int = 1
-    num_judged: int = 0
-    """Rows on which trials were judged: the validation rows, of all folds."""
+    num_independent: int = 0
+    """Rows on which trials were judged, of all folds; 0 where whole groups were held out, whose rows are alike."""
 
     @property
     def places(self) -> list[str]:
@@ -86,7 +86,7 @@ def table_overview(dataset: Dataset) -> TableOverview:
         piles=find_piles(train.y) if dataset.task == "regression" else {},
         split=how_split(dataset),
         folds=max(1, len(dataset.folds)),
-        num_judged=dataset.num_judged,
+        num_independent=0 if dataset.split.way == "group" else dataset.num_judged,
     )
 
 

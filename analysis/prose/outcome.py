@@ -144,7 +144,7 @@ def searched(trials: Trials, found: Described, *, final: str = "", answers: Sequ
         final: the command of the final evaluation; empty where the space has no test rows.
         answers: to the questions, for which some configurations were trained again.
     """
-    rows = None if isinstance(found, str) else found.num_judged or found.num_validation
+    rows = None if isinstance(found, str) else found.num_independent or None
     sure = confidence(trials, num_validation=rows)
     if sure is None or trials.best is None:
         return Outcome()
@@ -254,14 +254,13 @@ def _chance_of_search(trials: Trials, sure: Confidence, found: Described) -> Seq
     chance = chance_level(trials.metric, found)
     if chance is None:
         return ()
+    better, has_interval = trials.sign * sure.value > trials.sign * chance, np.isfinite(sure.low)
+    if sure.low > chance if has_interval else better:
+        return ()
     if trials.metric == "accuracy":
-        if np.isfinite(sure.low) and sure.low <= chance:
-            low, high = value_text(trials, sure.low), value_text(trials, sure.high)
-            reached = f"{value_text(trials, sure.value)} [{low}, {high}]"
-            return (_no_better_than_chance(chance, "validation", reached, better=sure.value > chance),)
-        return ()
-    if trials.sign * sure.value > trials.sign * chance:
-        return ()
+        interval = f" [{value_text(trials, sure.low)}, {value_text(trials, sure.high)}]" if has_interval else ""
+        reached = f"{value_text(trials, sure.value)}{interval}"
+        return (_no_better_than_chance(chance, "validation", reached, better=better),)
     least = value_text(trials, chance)
     if trials.metric == "rmse":
         return (f"No better than always predicting the mean of the target, which has an RMSE of about {least}.",)

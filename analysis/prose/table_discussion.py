@@ -129,6 +129,12 @@ def _outside(results: FinalResults, _winner: Entrant) -> Iterator[str]:
         spans = [f"{name} {' to '.join(together(ends))}" for name, ends in found["places"].items()]
         text += f" The training rows are within {' and '.join(spans)}; the network has not learned about other places."
     yield text
+    for name, share in found.get("beyond", {}).items():
+        yield (
+            f"{name} is outside the range of the training rows in {share:.0%} of the test rows, as a date is if the"
+            f" split is by time. Its importance compares such values with each other: whether the network needs this"
+            f" column remains open."
+        ).replace("%", " %", 1)
 
 
 def _geography(results: FinalResults, _winner: Entrant) -> Iterator[str]:
@@ -245,7 +251,8 @@ def _ensemble(results: FinalResults, winner: Entrant) -> Iterator[str]:
 
 def _unused(results: FinalResults, _winner: Entrant) -> Iterator[str]:
     alone = [f for f in results.importance if len(f["features"]) == 1]
-    unused = [f["features"][0] for f in alone if f["low"] <= 0]
+    beyond = results.range.get("beyond", {})
+    unused = [f["features"][0] for f in alone if f["low"] <= 0 and f["features"][0] not in beyond]
     if unused and len(unused) < len(alone):
         shown = ", ".join(unused[:5]) + (f" and {len(unused) - 5} more" if len(unused) > 5 else "")
         yield (

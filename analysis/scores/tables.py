@@ -6,6 +6,8 @@ importance      of each feature, and of correlated features together, the most i
                 with its interval, the rise of `importance_metric` when they are permuted among the rows
 dependence      of the most important features: mean answer along `x`, with its interval over seeds
 places          where the columns hold latitude and longitude, their names
+range           `outside`, the test rows with a value outside the range of the training rows; `beyond`, the columns of
+                which this holds for most test rows, with their share
 """
 
 import time
@@ -122,6 +124,10 @@ def _columns(dataset: Dataset, test: Split) -> dict[str, Any]:
     return described | ({"target_median": float(np.median(train.y))} if dataset.task == "regression" else {})
 
 
+MOSTLY = 0.5
+"""Share of the test rows outside the range of training from which a column's importance says little."""
+
+
 def _range(train: Rows, test: Rows) -> dict[str, Any]:
     numbers = [
         i for i, column in enumerate(train.columns) if column.kind == "number" and np.isfinite(train.x[:, i]).any()
@@ -129,8 +135,11 @@ def _range(train: Rows, test: Rows) -> dict[str, Any]:
     low, high = np.nanmin(train.x[:, numbers], axis=0), np.nanmax(train.x[:, numbers], axis=0)
     found = test.x[:, numbers]
     bounds = {train.columns[i].name: (float(a), float(b)) for i, a, b in zip(numbers, low, high, strict=True)}
+    outside = (found < low) | (found > high)  # a gap is outside of nothing
+    shares = dict(zip(bounds, outside.mean(0).tolist(), strict=True)) if len(found) else {}
     return {
-        "outside": int(((found < low) | (found > high)).any(1).sum()),  # a gap is outside of nothing
+        "outside": int(outside.any(1).sum()),
+        "beyond": {name: share for name, share in shares.items() if share > MOSTLY},
         "places": {name: bounds[name] for name in coordinate_columns(train.columns)},
     }
 

@@ -51,6 +51,13 @@ def averaged(curve: list[float], *, window: int) -> float:
     return sum(last) / len(last)
 
 
+def best_epoch(curve: list[float], *, window: int, maximize: bool) -> int:
+    """The epoch, from 1, at which the averaged curve is best; of equal ones the last."""
+    sign = 1 if maximize else -1
+    found = [sign * averaged(curve[:end], window=window) for end in range(1, len(curve) + 1)]
+    return max(range(1, len(curve) + 1), key=lambda epoch: (found[epoch - 1], epoch))
+
+
 def begin_training(
     config: TrainConfig,
     dataset: Dataset,
@@ -97,6 +104,15 @@ class BestEpoch:
     def kept_epoch(self) -> int:
         """The epoch whose weights are kept; 0 before the first."""
         return self._chosen[-1]
+
+    @property
+    def curve(self) -> list[float]:
+        """The metric on all validation rows after each epoch."""
+        return self._curves[-1]
+
+    def best_epoch_of(self, curve: list[float]) -> int:
+        """The epoch that this training would keep if its curve were this one."""
+        return best_epoch(curve, window=self._window, maximize=self._keep.maximize)
 
     def run_epoch(self) -> dict[str, Any]:
         """Train one more epoch; the metric of the record is the value of the epoch kept so far."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from trainables.data.dataset import Dataset
 from trainables.trainable import KEPT_EPOCH, STANDARD_ERROR, Diverged, Keep, OutOfMemory
-from trainables.training.best_epoch import begin_training
+from trainables.training.best_epoch import BestEpoch, begin_training
 from trainables.training.config import TrainConfig
 from trainables.training.share import Share
 
@@ -65,7 +65,18 @@ class FoldedTraining:
                 records.append(training.run_epoch())
             except (Diverged, OutOfMemory) as error:
                 raise type(error)(f"fold {number} of {len(self.trainings)}: {error}") from None
-        return summarize(records)
+        return {**summarize(records), **self._kept_epoch()}
+
+    def _kept_epoch(self) -> dict[str, int]:
+        """The epoch at which the mean of the curves of all folds is best, if folds keep their best epochs.
+
+        The epochs that single folds keep scatter over the flat end of a curve, and their mean is too early.
+        """
+        kept = [training for training in self.trainings if isinstance(training, BestEpoch)]
+        if not kept:
+            return {}
+        curve = np.mean([training.curve for training in kept], axis=0)
+        return {KEPT_EPOCH: kept[0].best_epoch_of(curve.tolist())}
 
     def state(self) -> dict[str, Any]:
         """The state of each fold."""
