@@ -1,5 +1,6 @@
 """Objectives, constraints, and the facts about each metric: title, unit, better direction."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -177,6 +178,17 @@ def _read_quantile(text: str, level: str) -> float:
     if not 0 < quantile < 1:
         raise ValueError(f"--metric pinball needs a quantile between 0 and 1, such as pinball:0.9, got {text[:80]!r}")
     return quantile
+
+
+LESS = frozenset("loss error err rmse mae mse mape perplexity nll wer cer seconds latency".split())
+MORE = frozenset("acc accuracy auc f1 precision recall r2 score bleu".split())
+"""Words in the name of a metric of which a smaller, or a larger, value is better."""
+
+
+def likely_direction(name: str) -> Direction | None:
+    """The direction that the words in the name of a metric suggest, such as `val_loss`; None if none does."""
+    words = set(re.split(r"[^a-z0-9]+", name.lower()))
+    return "minimize" if words & LESS else "maximize" if words & MORE else None
 
 
 def goal_named(name: str) -> Objective:

@@ -17,7 +17,7 @@ import spaces
 from spaces.asking import AskedTrial, contains
 from spaces.declared import read_declaration
 from spaces.imported import import_module
-from spaces.objectives import DEFAULT_GOALS, Objective, goal_named, read_goal
+from spaces.objectives import DEFAULT_GOALS, Objective, goal_named, likely_direction, read_goal
 from spaces.origin import Origin, functions_of, is_own, locate
 
 if TYPE_CHECKING:
@@ -69,8 +69,9 @@ class Space:
     your own class."""
     metric: str = ""
     """With your own code: the reported number to optimise."""
-    direction: Literal["maximize", "minimize"] = "maximize"
-    """With your own code: whether a larger or a smaller value is better."""
+    direction: Literal["maximize", "minimize"] | None = None
+    """With your own code: whether a larger or a smaller value is better. None: smaller for a metric whose name has a
+    word such as loss or error, else larger."""
     min_epochs: int | None = None
     """The first rung: the number of epochs after which trials are first compared. None: 6 % of a full training."""
     validation_fraction: float = 0.1
@@ -95,7 +96,7 @@ class Space:
         _check_callables(self)
         if self.own and (not isinstance(self.metric, str) or not self.metric):
             raise ValueError("a Space with your own code needs metric=, the name of the reported number to optimise")
-        if self.direction not in ("maximize", "minimize"):
+        if self.direction not in ("maximize", "minimize", None):
             raise ValueError(f"direction must be 'maximize' or 'minimize', got {self.direction!r}")
         if not isinstance(self.epochs, int) or self.epochs < 1:
             raise ValueError(f"epochs must be a whole number of at least 1, got {self.epochs!r}")
@@ -138,7 +139,9 @@ class Space:
         if self.own:
             if metric is not None:
                 raise ValueError(f"--metric is for built-in data sets; this space states its own: {self.metric}")
-            return Objective(metric=self.metric, direction=self.direction)
+            return Objective(
+                metric=self.metric, direction=self.direction or likely_direction(self.metric) or "maximize"
+            )
         return goal_named(read_goal(metric, task) if metric else DEFAULT_GOALS.get(task, "rmse"))
 
     def decode(self, params: Mapping[str, Choice]) -> Any:

@@ -109,7 +109,7 @@ SEARCH = [
     (["--types", "id=number"], "--types is for your own table and needs --target"),
     (
         ["--types", "id=numeric", "--target", "y"],
-        "give a column the type number or category, as in age=number,zip=category, got 'id=numeric'",
+        "give a column the type number, category or text, as in age=number,zip=category, got 'id=numeric'",
     ),
     (["--types", "id", "--target", "y"], "as in age=number,zip=category, got 'id'"),
     (["--types", "a=number,a=category", "--target", "y"], "one type, got 'a' twice"),

@@ -516,6 +516,17 @@ def test_a_misuse_is_told_without_the_name_of_its_class(tmp_path: Path):
 # The space
 
 
+@pytest.mark.parametrize(
+    ("metric", "direction"),
+    [("val_loss", "minimize"), ("eval/mean-error", "minimize"), ("rmse", "minimize"), ("val_acc", "maximize"),
+     ("reward", "maximize"), ("glossiness", "maximize"), ("word error rate", "minimize")],
+)  # fmt: skip
+def test_without_a_direction_losses_and_errors_are_minimised(metric: str, direction: str):
+    given: dict[str, Any] = {"suggest": lambda trial: {}, "baseline": {}, "epochs": 3, "train": train_everything}
+    assert Space(**given, metric=metric).objective("").direction == direction
+    assert Space(**given, metric=metric, direction="maximize").objective("").direction == "maximize"
+
+
 def test_a_space_needs_exactly_one_thing_that_trains():
     given: dict[str, Any] = {"suggest": lambda trial: {}, "baseline": {}, "epochs": 3}
     with pytest.raises(ValueError, match="needs exactly one of train=, task= and dataset=, got none"):

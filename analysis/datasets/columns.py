@@ -1,5 +1,6 @@
 """Rows of a table together with its columns: correlations, gaps, coordinates, and limits where targets pile up."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -7,6 +8,8 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
+from analysis.wording import one_line
+from search.process.text import counted
 from trainables.data.dataset import Dataset, Split
 from trainables.data.table import Column
 
@@ -22,6 +25,11 @@ class Rows:
     task: Literal["classification", "regression"]
     groups: np.ndarray | None = None
     """Of each row (N,), if rows of one group are alike."""
+
+    @property
+    def inputs(self) -> list[str]:
+        """Names of the columns of the file."""
+        return list(dict.fromkeys(column.reads for column in self.columns))
 
 
 def rank_correlation(rows: Rows) -> np.ndarray:
@@ -57,6 +65,16 @@ def coordinate_columns(columns: Sequence[Column]) -> list[str]:
     numbers = {column.name.strip().lower(): column.name for column in columns if column.kind == "number"}
     found = [next((numbers[name] for name in names if name in numbers), None) for names in NAMES]
     return [name for name in found if name is not None] if all(found) else []
+
+
+def describe_texts(columns: Sequence[Column]) -> list[str]:
+    """A sentence on each column of free text: what the network reads of it."""
+    numbers = Counter(one_line(column.text) for column in columns if column.text)
+    return [
+        f"{name} contains free text; the network reads {counted(count, 'number')} of it, {name} ~ 1 and so on: the"
+        f" directions in which the training texts differ most."
+        for name, count in numbers.items()
+    ]
 
 
 PILE_SHARE = 0.01

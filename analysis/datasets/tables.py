@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from analysis.datasets import columns
 from analysis.datasets.columns import Rows, as_rows, coordinate_columns, find_piles, missing_shares, rank_correlation
 from analysis.wording import one_line, percent, plain, together
 from search.process.text import counted
@@ -102,7 +103,7 @@ def how_split(dataset: Dataset) -> str:
 def _features(train: Rows, num_classes: int) -> pd.DataFrame:
     missing = missing_shares(train)
     rows = [
-        {"feature": one_line(column.name), "kind": column.kind, "missing": missing[index]}
+        {"feature": one_line(column.name), "kind": column.reads_as, "missing": missing[index]}
         | _values(train.x[:, index], column)
         | {"rank_correlation": _with_target(train.x[:, index], train.y, column, num_classes)}
         for index, column in enumerate(train.columns)
@@ -175,13 +176,14 @@ def _feature_findings(found: TableOverview) -> list[str]:
         shown = ", ".join(f"{name} {percent(share)}" for name, share in pairs)
         sentences.append(f"Missing values in {len(gaps)} of {len(found.features)} columns: {shown}.")
     else:
-        sentences.append(f"No value is missing ({counted(len(found.features), 'column')}).")
+        sentences.append(f"No value is missing ({counted(len(found.train.inputs), 'column')}).")
+    sentences += columns.describe_texts(found.train.columns)
     for index, column in enumerate(found.train.columns):
         values = found.train.x[np.isfinite(found.train.x[:, index]), index].astype(float)
         if column.dates and len(values):
             first, last = date_of(values.min()), date_of(values.max())
             sentences.append(f"{one_line(column.name)} contains dates from {first} to {last}, as days after {EPOCH}.")
-        elif column.kind == "number" and len(values):
+        elif column.reads_as == "number" and len(values):
             middle, most, high = np.quantile(values, (0.5, 0.99, 1.0))
             if most > middle and high - middle > LONG_TAIL * (most - middle):
                 sentences.append(

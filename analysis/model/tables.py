@@ -117,12 +117,14 @@ class TablePredictor:
         self.model, self.file, self.source, self.interval = model, file, source, interval
         _check_columns(model.columns, self.source, file)
         self.target = str(model.facts.get("target") or "target")
-        known = {column.name for column in model.columns} | {self.target}
+        known = {column.reads for column in model.columns} | {self.target}
         ignored = [name for name in self.source.names if name not in known]
         notes = [f"the model does not use the columns {', '.join(ignored)}"] if ignored else []
         self.notes = (*self.source.notes, *notes)
         """What can be said before any row is predicted."""
         self.num_done = 0
+        self._read = {column.reads: column for column in model.columns}.values()
+        """One column of the model for each that it reads."""
         self._odd = {column.name: _OddCells(column) for column in model.columns}
 
     @property
@@ -136,10 +138,10 @@ class TablePredictor:
 
         facts = self.model.facts
         for block in self.source.blocks(size):
-            cells = {column.name: self._cells(column, block) for column in self.model.columns}
+            cells = {column.reads: self._cells(column, block) for column in self._read}
             x = encode(cells, self.model.columns)
             for column, values in zip(self.model.columns, x.T, strict=True):
-                self._odd[column.name].look(cells[column.name], values, block)
+                self._odd[column.name].look(cells[column.reads], values, block)
             yield TableAnswers(
                 file=self.file,
                 block=block,
@@ -156,10 +158,10 @@ class TablePredictor:
     def _cells(self, column: Column, block: Block) -> np.ndarray:
         """The texts of a column as the model takes them: numbers as Python writes them, dates in days, others as in the
         file."""
-        texts = block.texts[column.name]
+        texts = block.texts[column.reads]
         if column.dates:  # also where the other dates of this file have a form that cannot be read
             texts = with_days(texts)
-        elif column.kind == "number" and (reading := self.source.reading(column.name)):
+        elif column.reads_as == "number" and (reading := self.source.reading(column.name)):
             texts = [reading.plain(text) for text in texts]
         elif column.kind == "category" and block.batch is not None:
             texts = whole_numbers(texts, codes_of(column))
@@ -248,12 +250,13 @@ def added_names(target: str, classes: Sequence[str], *, interval: bool, names_of
 
 
 def _check_columns(columns: tuple[Column, ...], source: RowSource, file: str) -> None:
-    missing = [column.name for column in columns if column.name not in source.names]
+    needed = dict.fromkeys(column.reads for column in columns)
+    missing = [name for name in needed if name not in source.names]
     if missing:
         near = get_close_matches(missing[0], source.names, n=1)
         hint = f" (did {near[0]!r} mean {missing[0]!r}?)" if near else ""
         raise ValueError(
-            f"{file} must have the {len(columns)} columns of the model; it lacks {', '.join(missing)}{hint}"
+            f"{file} must have the {len(needed)} columns of the model; it lacks {', '.join(missing)}{hint}"
         )
     if not source.num_rows:
         raise ValueError(f"{file} has no rows")

@@ -14,6 +14,7 @@ from search.process.text import counted
 from search.storage.checking import build
 from spaces.changes import Range
 from trainables.data.options import ImageOptions
+from trainables.data.table import columns_from
 from trainables.files.whole import write_whole
 from trainables.training.quantile import quantile_in
 
@@ -198,7 +199,8 @@ def _intervals(results: FinalResults) -> str:
 
 
 def _features(facts: dict[str, Any]) -> str:
-    names = [_plain(column["name"]) for column in facts.get("columns", [])]
+    kinds = {column.reads: column.reads_as for column in columns_from(facts.get("columns", []))}
+    names = [_plain(name) + " (free text)" * (kind == "text") for name, kind in kinds.items()]
     return ", ".join(names[:30]) + (", ..." if len(names) > 30 else "") if names else "numbers"
 
 

@@ -61,7 +61,7 @@ def permutation_importance(
     Args:
         networks: of one configuration, one per seed.
         test: rows that no network was trained on.
-        groups: columns to be permuted together, in addition to each alone.
+        groups: columns to be permuted together, in addition to each alone. The numbers of a text always are.
         seed: of the permutations and the bootstrap.
         advance: called after each feature or group of each network.
 
@@ -70,10 +70,10 @@ def permutation_importance(
         as `value`, `low`, `high`: mean over seeds and permutations, 95 % interval over rows and seeds.
     """
     random = np.random.default_rng((seed, 0xFEA7))
-    rows = _sample(len(test.y), _num_rows(len(test.columns) + len(groups), len(networks)), random)
+    sets = [*columns_of_features(test.columns), *map(tuple, groups)]
+    rows = _sample(len(test.y), _num_rows(len(sets), len(networks)), random)
     x, y = test.x[rows], test.y[rows]
     before = np.stack([_losses(network(x), y, test.task) for network in networks])
-    sets = [(index,) for index in range(len(test.columns))] + [tuple(group) for group in groups]
     after = []
     for columns in sets:
         permuted = Permuted.draw(x, columns, random)
@@ -83,11 +83,17 @@ def permutation_importance(
             advance()
         after.append(np.stack(losses))
     gains = _gains(before, after, None if test.groups is None else test.groups[rows], task=test.task, random=random)
-    described = [
-        {"features": [test.columns[index].name for index in columns], **gain}
-        for columns, gain in zip(sets, gains, strict=True)
-    ]
+    named = [list(dict.fromkeys(test.columns[index].reads for index in columns)) for columns in sets]
+    described = [{"features": names, **gain} for names, gain in zip(named, gains, strict=True)]
     return sorted(described, key=lambda found: -found["value"])
+
+
+def columns_of_features(columns: Sequence[Column]) -> list[tuple[int, ...]]:
+    """The numbers of the columns of each feature: several for a text, which became several numbers, else one."""
+    found: dict[str, list[int]] = {}
+    for index, column in enumerate(columns):
+        found.setdefault(column.reads, []).append(index)
+    return [tuple(indices) for indices in found.values()]
 
 
 def _num_rows(num_sets: int, num_networks: int) -> int:
@@ -182,8 +188,9 @@ def _gains(
 
 
 def tied_features(train: Rows) -> list[tuple[int, ...]]:
-    """Groups of two or more columns with strong rank correlations on the training rows."""
-    strong = np.abs(np.nan_to_num(rank_correlation(train))) >= STRONG
+    """Groups of two or more columns with strong rank correlations on the training rows, without those of texts."""
+    of_text = np.array([bool(column.text) for column in train.columns])
+    strong = (np.abs(np.nan_to_num(rank_correlation(train))) >= STRONG) & ~(of_text[:, None] | of_text)
     count, group = connected_components(strong, directed=False)
     members = [tuple(np.flatnonzero(group == g).tolist()) for g in range(count)]
     return [columns for columns in members if 2 <= len(columns) < len(train.columns)]

@@ -23,7 +23,14 @@ from analysis.progress import Advance, no_progress, step
 from analysis.scores import comparison
 from analysis.scores.answers import outputs_of
 from analysis.scores.baselines import Baseline
-from analysis.scores.features import CURVES, Predict, dependence_curves, permutation_importance, tied_features
+from analysis.scores.features import (
+    CURVES,
+    Predict,
+    columns_of_features,
+    dependence_curves,
+    permutation_importance,
+    tied_features,
+)
 from analysis.scores.geography import describe_geography
 from analysis.scores.metrics import Evaluation, evaluate
 from analysis.scores.score import Task
@@ -117,7 +124,9 @@ def _columns(dataset: Dataset, test: Split) -> dict[str, Any]:
     described = {
         "target": dataset.target,
         "target_unit": dataset.target_unit,
-        "columns": [asdict(c) | {"missing": share} for c, share in zip(dataset.columns, missing, strict=True)],
+        "columns": [
+            asdict(c) | {"weights": "", "missing": share} for c, share in zip(dataset.columns, missing, strict=True)
+        ],
         "places": coordinate_columns(dataset.columns),
         "range": _range(train, held_out),
     }
@@ -148,10 +157,12 @@ def _features(dataset: Dataset, test: Split, trained: Sequence[Training], *, see
     train, held_out = (as_rows(split, dataset) for split in (dataset.train, test))
     networks = [_predictor(training) for training in trained]
     groups = tied_features(train)
-    sets = len(dataset.columns) + len(groups)
+    sets = len(columns_of_features(dataset.columns)) + len(groups)
     with step("importance of each column", total=sets * len(networks)) as advance:
         importance = permutation_importance(networks, held_out, groups=groups, seed=seed, advance=advance)
-    alone = [found["features"][0] for found in importance if len(found["features"]) == 1][:CURVES]
+    names = {column.name for column in dataset.columns}  # those of a text have no curve
+    alone = [found["features"][0] for found in importance if len(found["features"]) == 1]
+    alone = [name for name in alone if name in names][:CURVES]
     with step("curves along the columns", total=len(alone)) as advance:
         dependence = dependence_curves(networks, train, alone, classes=dataset.classes, seed=seed, advance=advance)
     return {

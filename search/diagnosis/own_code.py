@@ -23,6 +23,7 @@ from search.process.silence import doing
 from search.process.text import counted
 from search.storage.source_code import canonical, describe_error
 from spaces.levels import parameters
+from spaces.objectives import likely_direction
 from spaces.space import Space
 from trainables.trainable import Selection, Setting
 
@@ -31,8 +32,6 @@ Apart = Callable[..., Any]
 SLOW_EPOCH_SECONDS = 60
 """If an epoch takes longer, the doctor does not check which rows the metric is measured on."""
 _CHECKABLE = "to let the doctor check this, return the rows as arrays or tensors from Space(data=...)"
-_LESS = ("loss", "error", "rmse", "mae", "mse", "perplexity", "nll", "wer", "seconds", "latency")
-_MORE = ("acc", "accuracy", "auc", "f1", "precision", "recall", "r2", "score", "bleu")
 
 
 def examine_own(reference: str, *, env: Sequence[str] = (), apart: Apart | None = None) -> Iterator[Finding]:
@@ -103,12 +102,10 @@ def _drawn(space: Space) -> dict[str, Any]:
 
 
 def _check_direction(space: Space) -> Iterator[Finding]:
-    words = space.metric.lower().replace("/", "_").replace("-", "_").split("_")
-    wrong = "maximize" if any(word in _LESS for word in words) else "minimize" if set(words) & set(_MORE) else ""
-    if wrong == space.direction:
-        meant = "minimize" if wrong == "maximize" else "maximize"
-        do = f"do you mean direction={meant!r}?"
-        yield Finding(what="direction", found=f"{space.metric!r} will be {wrong}d", do=do)
+    likely = likely_direction(space.metric)
+    if space.direction and likely and likely != space.direction:
+        found = f"{space.metric!r} will be {space.direction}d"
+        yield Finding(what="direction", found=found, do=f"do you mean direction={likely!r}?")
 
 
 def _check_other(found: Straight, other: dict[str, Any]) -> Iterator[Finding]:

@@ -61,8 +61,9 @@ def describe_images(dataset: Dataset) -> str:
 
 def describe_table(dataset: Dataset) -> str:
     """What is predicted from what."""
-    kinds = [column.kind for column in dataset.columns]
+    kinds = [*{column.reads: column.reads_as for column in dataset.columns}.values()]
     found = f"{kinds.count('number')} of numbers, {kinds.count('category')} of categories"
+    found += f", {kinds.count('text')} of text" * ("text" in kinds)
     gaps = missing_shares(dataset)
     named = ", ".join(f"{name} {max(0.1, 100 * share):.1f} %" for name, share in list(gaps.items())[:NUM_NAMED])
     named = f" (missing: {named}{', ...' * (len(gaps) > NUM_NAMED)})" if gaps else ""
@@ -90,9 +91,10 @@ def missing_shares(dataset: Dataset) -> dict[str, float]:
 def describe_columns(dataset: Dataset) -> str:
     """The detected type of each column, in one line: `numbers: size, age; categories: city (4)`."""
     by_kind = {
-        "numbers": [c.name for c in dataset.columns if c.kind == "number" and not c.dates],
+        "numbers": [c.name for c in dataset.columns if c.reads_as == "number" and not c.dates],
         "dates": [column.name for column in dataset.columns if column.dates],
         "categories": [f"{c.name} ({len(c.categories)})" for c in dataset.columns if c.kind == "category"],
+        "texts": list(dict.fromkeys(c.text for c in dataset.columns if c.text)),
     }
     shown = [
         f"{kind}: {', '.join(names[:NUM_NAMED])}" + (f" and {len(names) - NUM_NAMED} more" * (len(names) > NUM_NAMED))
@@ -194,7 +196,7 @@ def describe_imbalance(dataset: Dataset) -> str:
 def describe_rule(dataset: Dataset) -> str:
     """How the rows are split, and whether the column that decides it is an input."""
     rule = dataset.split
-    column = describe_input(rule, is_input=rule.by in [column.name for column in dataset.columns])
+    column = describe_input(rule, is_input=rule.by in [column.reads for column in dataset.columns])
     text = describe_split(rule, images=not dataset.columns, apart=dataset.apart, folds=max(1, len(dataset.folds)))
     parts = [text, *([column] if dataset.columns and column else [])]
     return f"split: {'; '.join(parts)}"

@@ -58,7 +58,7 @@ def decide_table(table: TableOptions | None, dataset: Any) -> TableOptions | Non
     """The options with the task and the types that were found in the table, so that every later reading is the same."""
     if table is None:
         return None
-    return replace(table, task=dataset.task, types={column.name: column.kind for column in dataset.columns})
+    return replace(table, task=dataset.task, types={column.reads: column.reads_as for column in dataset.columns})
 
 
 def keep_epoch(options: Options, space: "Space") -> KeptEpoch:

@@ -107,7 +107,7 @@ class Options:
     drop: OptionalStr = None
     """Columns of your CSV file to leave out, separated by commas: id,date. Quote a name that contains a comma."""
     types: OptionalStr = None
-    """Column types of your CSV file: age=number,zip=category. Default: detected from the cells."""
+    """Column types of your CSV file: age=number,zip=category,review=text. Default: detected from the cells."""
     split: OptionalStr = None
     """How test and validation rows are chosen: random; distinct, with equal rows on one side; time or time:COLUMN, the
     latest; group:COLUMN, whole groups; column:COLUMN or file:PATH, which say train, validation or test."""

@@ -144,7 +144,8 @@ def parse_types(text: str | None) -> dict[str, Kind]:
     for entry in split_names(text or ""):
         name, _, kind = (part.strip() for part in entry.rpartition("="))
         if kind not in get_args(Kind) or not name:
-            kinds_known = " or ".join(get_args(Kind))
+            *others, last = get_args(Kind)
+            kinds_known = f"{', '.join(others)} or {last}"
             raise ValueError(
                 f"--types must give a column the type {kinds_known}, as in age=number,zip=category, got {entry[:80]!r}"
             )

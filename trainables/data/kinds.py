@@ -16,6 +16,7 @@ from trainables.data.table import LARGEST, MAX_CATEGORIES, Table, as_texts, fold
 
 _MOST_NAMED = 3
 _WITH_UNIT = re.compile(r"\s*[+-]?\d[\d.,]*\s*(?P<unit>[^\W\d][^\d]*)")
+_WORD = re.compile(r"[^\W\d_]{2,}")
 _LEADING = re.compile(r"-?0\d+")
 _TRUTHS: dict[str, bool] = dict.fromkeys(("true", "t", "yes", "y", "on", "1"), True)
 _TRUTHS |= dict.fromkeys(("false", "f", "no", "n", "off", "0"), False)
@@ -45,6 +46,7 @@ def decide_kinds(table: Table, stated: Mapping[str, Kind], *, dropped: Sequence[
         noun, them = ("column", "it") if len(useless) == 1 else ("columns that cannot be used:", "them")
         raise ValueError(
             f"{noun} {held}; such a column cannot be an input; leave {them} out: {option('--drop', *dropped, *useless)}"
+            + _describe_prose([name for name in useless if _is_prose(table.cells[name])])
         )
     return usable
 
@@ -56,7 +58,7 @@ def describe_cells(table: Table, kinds: Mapping[str, Kind]) -> list[str]:
         table: all rows of the file.
         kinds: types of the columns.
     """
-    found = [(name, values) for name, values in table.cells.items() if values.dtype == object]
+    found = [(n, values) for n, values in table.cells.items() if values.dtype == object and kinds[n] != "text"]
     notes = [
         _describe_numbers(name, values, table) if kinds[name] == "number" else _describe_categories(name, values, table)
         for name, values in found
@@ -169,6 +171,17 @@ def _describe_useless(values: np.ndarray) -> str:
         + " (to use them, write them as 2024-01-31)" * dates
         + " (write them in one form, without units, if they are numbers)" * written
     )
+
+
+def _is_prose(values: np.ndarray) -> bool:
+    """Whether most texts have several words with letters."""
+    texts = [text for text in as_texts(values) if text]
+    return sum(len(_WORD.findall(text)) > 1 for text in texts) > len(texts) / 2
+
+
+def _describe_prose(names: Sequence[str]) -> str:
+    """How columns of prose can be inputs; empty if there are none."""
+    return f", or read it as free text: {option('--types', *names, suffix='=text')}" if names else ""
 
 
 def _categories(texts: Sequence[str]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 from trainables.data.names import clean_name
 
 Task = Literal["classification", "regression"]
-Kind = Literal["number", "category"]
+Kind = Literal["number", "category", "text"]
 Resize = Literal["letterbox", "crop", "stretch"]
 Background = Literal["white", "black", "ignore"]
 MIN_SIDE, MAX_SIDE = 8, 512
@@ -30,7 +30,7 @@ class TableOptions:
     def __post_init__(self) -> None:
         for name, kind in self.types.items():
             if kind not in get_args(Kind):
-                raise ValueError(f"a column must be a number or a category, got {str(kind)[:40]!r} for {name!r}")
+                raise ValueError(f"a column must be a number, a category or text, got {str(kind)[:40]!r} for {name!r}")
         object.__setattr__(self, "target", clean_name(self.target))
         object.__setattr__(self, "drop", tuple(map(clean_name, self.drop)))
         object.__setattr__(self, "types", {clean_name(name): kind for name, kind in self.types.items()})

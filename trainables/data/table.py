@@ -1,7 +1,8 @@
 """Tables: columns as the file has them, and as the numbers that a network reads.
 
 The types of columns (`trainables/data/kinds.py`) are decided once for a run. Categories and missing values are fitted
-here, on training rows alone. Scaling and imputation are part of the network (`trainables/models/embeddings.py`).
+here, on training rows alone, and so are the weights of free text (`trainables/data/texts.py`). Scaling and imputation
+are part of the network (`trainables/models/embeddings.py`).
 """
 
 import hashlib
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from trainables.data.divide import Division
-from trainables.data.names import clean_name
+from trainables.data.names import clean_name, option
 from trainables.data.notation import NO_VALUE, is_missing, parse_numbers
 from trainables.data.options import Kind
 
@@ -40,6 +41,20 @@ class Column:
     """Whether float32 would merge different numbers, so that the table is float64."""
     dates: bool = False
     """Whether its numbers are dates, in days after 1970-01-01."""
+    text: str = ""
+    """If this is one of the numbers of a column of free text: the name of that column."""
+    weights: str = ""
+    """With which this number is computed from the text."""
+
+    @property
+    def reads(self) -> str:
+        """The name of the column of the file."""
+        return self.text or self.name
+
+    @property
+    def reads_as(self) -> Kind:
+        """The type of the column of the file."""
+        return "text" if self.text else self.kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,8 +102,8 @@ class Table:
         return replace(self, cells=cells, texts=texts, unused=unused, y=y, places=places, division=division)
 
     def with_kinds(self, kinds: Mapping[str, Kind]) -> "Table":
-        """The same rows, with categories as written in the file."""
-        written = {name: texts for name, texts in self.texts.items() if kinds[name] == "category"}
+        """The same rows, with categories and texts as written in the file."""
+        written = {name: texts for name, texts in self.texts.items() if kinds[name] != "number"}
         return replace(self, cells={**self.cells, **written}, texts={})
 
     def checksum(self) -> str:
@@ -139,8 +154,19 @@ def fit_columns(
         kinds: type of each column; without one, a column of texts has numbers if every filled cell is a number.
         dates: as in `Table`.
     """
-    columns = (_fit_column(name, values[rows], (kinds or {}).get(name)) for name, values in cells.items())
-    return tuple(replace(column, dates=column.kind == "number" and column.name in dates) for column in columns)
+    columns: list[Column] = []
+    for name, values in cells.items():
+        if (kinds or {}).get(name) == "text":
+            columns += _fit_text(name, values[rows])
+        else:
+            column = _fit_column(name, values[rows], (kinds or {}).get(name))
+            columns.append(replace(column, dates=column.kind == "number" and name in dates))
+    twice = [name for name, count in Counter(column.name for column in columns).items() if count > 1]
+    if twice:
+        raise ValueError(
+            f"the table has a column {twice[0]!r}, as the numbers of a column of text are called; rename it"
+        )
+    return tuple(columns)
 
 
 def encode(cells: Mapping[str, np.ndarray], columns: tuple[Column, ...]) -> np.ndarray:
@@ -149,9 +175,14 @@ def encode(cells: Mapping[str, np.ndarray], columns: tuple[Column, ...]) -> np.n
     The code of a category is its position in `Column.categories`, from 1; 0 means missing or unknown. The array is
     float32, or float64 if a column is wide.
     """
-    arrays = []
+    arrays, of_texts = [], dict[str, np.ndarray]()
     for column in columns:
-        values = cells[column.name]
+        values = cells[column.reads]
+        if column.text:
+            if column.name not in of_texts:
+                of_texts |= _encode_text(column.text, as_texts(values), columns)
+            arrays.append(of_texts[column.name])
+            continue
         if column.kind == "number":
             arrays.append(_within(parse_numbers(values)))
             continue
@@ -208,6 +239,29 @@ def columns_from(stored: list[Mapping[str, Any]]) -> tuple[Column, ...]:
 def _within(numbers: np.ndarray) -> np.ndarray:
     """The numbers with NaN for those beyond float32."""
     return np.where(np.abs(numbers) <= LARGEST, numbers, np.nan)
+
+
+def _encode_text(name: str, texts: list[str], columns: tuple[Column, ...]) -> dict[str, np.ndarray]:
+    """The numbers of a column of free text, by the name of each."""
+    from trainables.data.texts import count_pieces, project  # scipy is slow to import
+
+    counts = count_pieces(texts)
+    return {column.name: project(counts, column.weights) for column in columns if column.text == name}
+
+
+def _fit_text(name: str, values: np.ndarray) -> list[Column]:
+    from trainables.data.texts import fit_texts
+
+    weights = fit_texts(as_texts(values))
+    if not weights:
+        raise ValueError(
+            f"column {name!r} has less than 2 different texts in the training rows; leave it out: "
+            f"{option('--drop', name)}"
+        )
+    return [
+        Column(name=f"{name} ~ {number}", kind="number", text=name, weights=one)
+        for number, one in enumerate(weights, start=1)
+    ]
 
 
 def _fit_column(name: str, values: np.ndarray, kind: Kind | None) -> Column:

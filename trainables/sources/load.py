@@ -99,7 +99,7 @@ def load_test(
         return _sealed(make_split(found.x, found.y), found.division, origin=found.files)
     if like is None:
         raise ValueError(f"the test rows of the table {name!r} are read like its training rows; give them as `like`")
-    kinds: dict[str, Kind] = {column.name: column.kind for column in like.columns}
+    kinds: dict[str, Kind] = {column.reads: column.reads_as for column in like.columns}
     settled = TableOptions(target=like.target, task=like.task, drop=like.dropped, types=kinds)
     options = settled if name == "csv" else None
     found = _read_table(name, data_dir, options, rule).part(test=True).with_kinds(kinds)
