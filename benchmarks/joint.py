@@ -1,6 +1,6 @@
 """How often the joint intervals of a front hold the truth of all its configurations, on simulated test sets.
 
-    python -m benchmarks.joint --hundreds 2    # an interrupted one continues
+    python -m benchmarks.joint --hundreds 1    # an interrupted one continues
     python -m benchmarks.joint --show          # the table of the last result
 
 Each simulated test set has configurations of equally spaced accuracies, or root mean squared errors. A row is difficult
@@ -48,7 +48,7 @@ Cell = dict[str, Any]
 class Options:
     """Measure the coverage of joint intervals."""
 
-    hundreds: int = 2
+    hundreds: int = 1
     """Hundreds of simulated test sets of each case."""
     rows: tuple[int, ...] = (200, 1000, 10_000)
     """Test rows."""
@@ -172,7 +172,7 @@ def main() -> None:
         conditions = describe_conditions(seed=0, hundreds=options.hundreds, replicates=NUM_REPLICATES, shares=SHARES)
         write_result("joint", {"target": TARGET, "results": results, "conditions": conditions})
     stored = json.loads((RESULTS / "joint.json").read_text())
-    print(pd.DataFrame(stored["results"]).astype(object).fillna("all").to_string(index=False))
+    print(pd.DataFrame(stored["results"]).convert_dtypes().astype(object).fillna("all").to_string(index=False))
 
 
 if __name__ == "__main__":
