@@ -173,7 +173,7 @@ def test_the_figure_has_an_interval_and_both_values_of_each_configuration(descri
     test, searched = ax.lines
     assert np.array_equal(test.get_xdata(), [50, 100, 900])
     assert np.array_equal(searched.get_xdata(), [50, 100, 900])
-    spans = [path.vertices[:, 1] for path in ax.collections[0].get_paths()]  # type: ignore[index]
+    spans = [np.asarray(path.vertices)[:, 1].tolist() for path in ax.collections[0].get_paths()]  # type: ignore[index]
     assert [tuple(span) for span in spans] == [
         (pytest.approx(100 * e.joint["low"]), pytest.approx(100 * e.joint["high"])) for e in described.front
     ]
