@@ -164,7 +164,10 @@ def _show(folder: Path, *, as_json: bool) -> None:
         f" rungs {rungs}" + ("; trials keep their best epoch" if run.keep_epoch == "best" else "")
     )
     created = f"{run.created[:16].replace('T', ' ')} UTC" if run.created else "at an unknown time"
-    print(f"started {created} by {run.command or 'an unknown command'}\n")
+    print(f"started {created} by {run.command or 'an unknown command'}")
+    for one in (*run.ranges, *run.replaced):
+        print(f"range of {printable(str(one))}")
+    print()
     study = open_study(folder)
     console = Console(highlight=False)
     summarise(run, study.trials, console=console)
@@ -192,7 +195,7 @@ def _show_trial(folder: Path, number: int, *, as_json: bool) -> None:
     from search.session.live import STATES
     from search.storage.run import read_run
     from search.storage.study import open_study
-    from search.storage.trials import OF_THE_MACHINE
+    from search.storage.trials import OF_THE_MACHINE, WORKERS
 
     run, trials = read_run(folder), open_study(folder).trials
     trial = next((t for t in trials if t.number == number), None)
@@ -204,6 +207,8 @@ def _show_trial(folder: Path, number: int, *, as_json: bool) -> None:
     print(f"trial {number} of {folder.name}: {STATES[trial.state]}")
     for name, value in trial.params.items():
         print(f"  {name} = {value:.4g}" if isinstance(value, float) else f"  {name} = {value}")
+    if WORKERS in trial.user_attrs:
+        print(f"  trained by {counted(trial.user_attrs[WORKERS], 'worker')}")
     if "failure" in trial.user_attrs:
         print(f"  failed: {trial.user_attrs['failure']}")
     records = [r for r in trial.user_attrs.get("history", ()) if isinstance(r, dict)]

@@ -15,7 +15,7 @@ from typing import Any
 from spaces.space import Space
 
 _PLAIN = (bool, int, float, str, bytes, type(None))
-_FUNCTIONS = ("suggest", "train", "task", "data", "test", "costs")
+_FUNCTIONS = ("suggest", "train", "task", "data", "test", "costs", "workers")
 
 
 def write_space(space: Space, path: Path) -> str:

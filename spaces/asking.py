@@ -63,6 +63,15 @@ class AskedTrial(FixedTrial):
         return value
 
 
+def same_kind(one: BaseDistribution, other: BaseDistribution) -> bool:
+    """Whether Optuna lets a parameter of a study have both: ranges may differ in their ends, choices not at all."""
+    try:
+        check_distribution_compatibility(one, other)
+    except ValueError:
+        return False
+    return True
+
+
 def contains(distribution: BaseDistribution, value: object) -> bool:
     """Whether the value lies in the range, on its grid, and has its type: True does not count as 1, nor 1 as "1"."""
     if isinstance(distribution, CategoricalDistribution):

@@ -43,6 +43,26 @@ class Range:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReplacedRange:
+    """The values that one parameter had in a run before a resumed search got others."""
+
+    parameter: str
+    before: Range | None = None
+    """None where the space states several ranges, one for each case."""
+    text: str
+    """The values before, in words."""
+    now: str
+    """The values that took their place, in words."""
+    until: int
+    """Trials in the study when they changed, which is the number of the first trial with other values."""
+    changed: str = ""
+    """UTC, ISO 8601."""
+
+    def __str__(self) -> str:
+        return f"{self.parameter} {self.text} before trial {self.until}, then {self.now}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Prior:
     """Values of one parameter that the user expects to be good."""
 

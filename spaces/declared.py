@@ -9,7 +9,7 @@ from typing import Any, Literal
 from trainables.data.names import did_you_mean
 from trainables.files.settings import ENDINGS, Settings, read_settings
 
-FUNCTIONS = ("train", "task", "data", "test", "costs")
+FUNCTIONS = ("train", "task", "data", "test", "costs", "workers")
 """Names of a file that say where a function is, as `my_code.py:train`."""
 _TEXTS = ("metric", "direction", "unit", "title")
 _COUNTS = ("epochs", "min_epochs")

@@ -9,20 +9,23 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import BaseTrial
 
 from spaces.asking import AskedTrial, contains
-from spaces.changes import Range
+from spaces.changes import Range, ReplacedRange
 from spaces.levels import complete, parameters
-from spaces.space import Choice, Space, describe
+from spaces.space import Choice, Space, StrictTrial, describe
 
 
-def change(space: Space, ranges: Sequence[Range]) -> Space:
+def change(space: Space, ranges: Sequence[Range], replaced: Sequence[ReplacedRange] = ()) -> Space:
     """The space with these ranges; its baseline has the nearest values in them.
+
+    Args:
+        replaced: ranges that parameters had earlier, oldest first. Stored values in them can still be decoded.
 
     Raises:
         ValueError: the space cannot be built with its baseline in these ranges.
     """
     if not ranges:
         return space
-    suggest = Changed(space=space, ranges=tuple(ranges))
+    suggest = Changed(space=space, ranges=tuple(ranges), replaced=tuple(replaced))
     return replace(space, suggest=suggest, baseline=_moved(space, suggest))
 
 
@@ -37,26 +40,39 @@ class Changed:
 
     space: Space
     ranges: tuple[Range, ...]
+    replaced: tuple[ReplacedRange, ...] = ()
+    """Ranges that parameters had earlier, in which stored values may lie."""
 
     def __call__(self, trial: BaseTrial) -> Any:
-        return self.space.suggest(_Answered(trial, {one.parameter: distribution_of(one) for one in self.ranges}))
+        ranges = {one.parameter: distribution_of(one) for one in self.ranges}
+        return self.space.suggest(_Answered(trial, ranges, self.replaced))
 
 
 class _Answered(AskedTrial):
     """Passes on what the space asks to another trial, with other ranges for some parameters."""
 
-    def __init__(self, trial: BaseTrial, ranges: dict[str, BaseDistribution]) -> None:
+    def __init__(
+        self, trial: BaseTrial, ranges: dict[str, BaseDistribution], replaced: Sequence[ReplacedRange]
+    ) -> None:
         super().__init__(trial.number)
-        self._trial, self._ranges = trial, ranges
+        self._trial, self._ranges, self._replaced = trial, ranges, replaced
 
     def answer(self, name: str, distribution: BaseDistribution) -> Any:
         found = self._ranges.get(name, distribution)
+        if isinstance(self._trial, StrictTrial):
+            found = self._as_drawn(name, self._trial.given.get(name), found, distribution)
         if isinstance(found, CategoricalDistribution):
             return self._trial.suggest_categorical(name, found.choices)
         if isinstance(found, IntDistribution):
             return self._trial.suggest_int(name, found.low, found.high, step=found.step, log=found.log)
         assert isinstance(found, FloatDistribution)
         return self._trial.suggest_float(name, found.low, found.high, step=found.step, log=found.log)
+
+    def _as_drawn(self, name: str, value: Any, present: BaseDistribution, stated: BaseDistribution) -> BaseDistribution:
+        """The range in which a stored value lies: the present one, else the latest earlier one."""
+        replaced = [one.before for one in reversed(self._replaced) if one.parameter == name]
+        earlier = (stated if one is None else distribution_of(one) for one in replaced)
+        return next((one for one in (present, *earlier) if contains(one, value)), present)
 
 
 def distribution_of(one: Range) -> BaseDistribution:
@@ -71,6 +87,30 @@ def distribution_of(one: Range) -> BaseDistribution:
     if one.kind == "int":
         return IntDistribution(int(low), int(high), log=one.log, step=int(one.step or 1))
     return FloatDistribution(float(low), float(high), log=one.log, step=one.step)
+
+
+def range_of(name: str, distribution: BaseDistribution) -> Range:
+    """The range that `distribution_of` turns into this distribution."""
+    if isinstance(distribution, CategoricalDistribution):
+        return Range(parameter=name, kind="categorical", choices=tuple(distribution.choices))
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    kind = "int" if isinstance(distribution, IntDistribution) else "float"
+    step = None if kind == "int" and distribution.step == 1 else distribution.step
+    return Range(
+        parameter=name, kind=kind, low=distribution.low, high=distribution.high, log=distribution.log, step=step
+    )
+
+
+def is_wider(one: Range, other: Range) -> bool:
+    """Whether a range has an end or a choice that the other one does not allow."""
+    values = one.choices if one.kind == "categorical" else (one.low, one.high)
+    return not all(contains(distribution_of(other), value) for value in values)
+
+
+def current(ranges: Sequence[Range], replaced: Sequence[ReplacedRange]) -> dict[str, BaseDistribution]:
+    """The present ranges of the parameters that had others earlier, by name; empty if none had."""
+    changed = {one.parameter for one in replaced}
+    return {one.parameter: distribution_of(one) for one in ranges if one.parameter in changed}
 
 
 def nearest(distribution: BaseDistribution, value: Any) -> Any:
@@ -127,7 +167,10 @@ def describe_changes(space: Space) -> list[str]:
     for one in space.suggest.ranges:
         found = before.get(one.parameter)
         beside = f", in the space {describe(found.ranges[0])}" if found else ""
-        lines.append(f"range of {one.parameter}: {one.text}{beside}")
+        earlier = [f"; {o.text} before trial {o.until}" for o in space.suggest.replaced if o.parameter == one.parameter]
+        lines.append(f"range of {one.parameter}: {one.text}{beside}{''.join(reversed(earlier))}")
+    if space.suggest.replaced:  # the baseline was trained before, and stays what it was
+        return lines
     moved = [
         f"{name} {value} instead of {stated.baseline[name]}" if name in stated.baseline else f"with {name} {value}"
         for name, value in space.baseline.items()

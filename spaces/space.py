@@ -83,6 +83,9 @@ class Space:
     """`test(model, run)`, called only by the final evaluation, with the return value of `train`."""
     costs: Callable[..., Mapping[str, float]] | None = None
     """`costs(config)`: numbers that are known before training, such as `weights` and `macs`."""
+    workers: Callable[..., int] | None = None
+    """`workers(config)`: how many workers train a trial together, such as 2 for a large model; `--workers-per-trial`
+    replaces it. The training code must call `run.prepare`."""
     unit: str = ""
     """Unit of the metric, such as `s` or `%`."""
     title: str = ""
@@ -114,6 +117,17 @@ class Space:
     def own(self) -> bool:
         """Whether your own code trains."""
         return not self.dataset
+
+    def workers_for(self, config: Any) -> int:
+        """How many workers the configuration asks for; 1 without `workers`.
+
+        Raises:
+            ValueError: that is no whole number of at least 1.
+        """
+        found = 1 if self.workers is None else self.workers(config)
+        if isinstance(found, bool) or not isinstance(found, int) or found < 1:
+            raise ValueError(f"workers(config) must return a whole number of at least 1, got {found!r}")
+        return found
 
     @cached_property
     def work(self) -> "Task":
@@ -153,7 +167,7 @@ class Space:
         Raises:
             ValueError: a parameter is missing, unknown or out of its range; the line names it.
         """
-        trial = _StrictTrial(params)
+        trial = StrictTrial(params)
         config = self.suggest(trial)
         unknown = sorted(set(params) - set(trial.distributions))
         if unknown:
@@ -162,26 +176,26 @@ class Space:
 
     def distributions(self, params: Mapping[str, Choice]) -> dict[str, BaseDistribution]:
         """The range of every parameter that is active in this configuration, in the order of `suggest`."""
-        trial = _StrictTrial(params)
+        trial = StrictTrial(params)
         self.suggest(trial)
         return dict(trial.distributions)
 
 
-class _StrictTrial(AskedTrial):
+class StrictTrial(AskedTrial):
     """Answers with the given parameters; raises ValueError if one is missing or out of its range."""
 
     def __init__(self, params: Mapping[str, Choice]) -> None:
         super().__init__()
-        self._given = params
+        self.given = params
 
     def answer(self, name: str, distribution: BaseDistribution) -> Choice:
-        if name not in self._given:
-            near = get_close_matches(name, self._given, n=1)
+        if name not in self.given:
+            near = get_close_matches(name, self.given, n=1)
             meant = f" ({near[0]!r} is not a parameter)" if near else ""
             raise ValueError(f"parameter {name!r} is missing{meant}; give a value in {describe(distribution)}")
-        if not contains(distribution, self._given[name]):
-            raise ValueError(f"parameter {name!r} must lie in {describe(distribution)}, got {self._given[name]!r}")
-        return self._given[name]
+        if not contains(distribution, self.given[name]):
+            raise ValueError(f"parameter {name!r} must lie in {describe(distribution)}, got {self.given[name]!r}")
+        return self.given[name]
 
 
 def describe(distribution: BaseDistribution) -> str:
@@ -192,16 +206,16 @@ def describe(distribution: BaseDistribution) -> str:
     return f"{low}..{high}" + (" (log)" if log else "")
 
 
-def _names(trial: _StrictTrial) -> str:
+def _names(trial: StrictTrial) -> str:
     return ", ".join(sorted(trial.distributions))
 
 
 def _check_callables(space: Space) -> None:
-    for name in ("suggest", "train", "task", "data", "test", "costs"):
+    for name in ("suggest", "train", "task", "data", "test", "costs", "workers"):
         value = getattr(space, name)
         if value is not None and not callable(value):
             raise ValueError(f"{name} must be a function, got {value!r}; give the function itself, not what it returns")
-    for name in ("data", "test", "costs", "metric", "unit"):
+    for name in ("data", "test", "costs", "workers", "metric", "unit"):
         if getattr(space, name) and not space.own:
             raise ValueError(f"{name} is for your own code (train= or task=); leave it out with dataset=")
 

@@ -86,6 +86,7 @@ class Bench:
         deadline: float | None = None,
         story: bool = False,
         second: dict[str, Any] | None = None,
+        searched: Space = SPACE,
         **changes: Any,
     ) -> None:
         """
@@ -102,7 +103,7 @@ class Bench:
         if story:
             events.begin(ledger.trials, ledger.requests())
         self.search = Search(
-            self.run, ledger, SPACE, examine=_weigh if second else _blank, events=events, deadline=deadline,
+            self.run, ledger, searched, examine=_weigh if second else _blank, events=events, deadline=deadline,
         )  # fmt: skip
         self.searcher = StudySearcher(self.search, slots=lambda: slots)
         self.scheduler = StudyScheduler(self.search, put_back=self.searcher.put_back)

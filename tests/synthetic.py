@@ -223,5 +223,5 @@ def make_run(**changes: Any) -> SimpleNamespace:
     run |= {"trials": 60, "baseline": dict(BASELINE), "versions": {"optuna": "5.0.0"}, "commit": "0" * 40}
     run |= {"command": "python -m search.run --space synthetic", "created": "2026-01-05T09:00:00+00:00"}
     run |= {"machine": {"cpus": 2, "gpus": 0, "host": "host-a", "cpu_model": "test"}, "slots": 2, "data_dir": "data"}
-    run |= {"rungs": (1, 3, 9, 27), "ranges": (), "priors": (), "earlier": (), "second": None} | changes
+    run |= {"rungs": (1, 3, 9, 27), "ranges": (), "replaced": (), "priors": (), "earlier": (), "second": None} | changes
     return SimpleNamespace(**run)

@@ -136,11 +136,12 @@ def test_a_wider_range_that_a_bound_refuses_names_the_bound():
     (found,) = review(trials, resume="rungwise search --resume", bounds=BOUND)
     assert found.parameter == "x"
     assert found.advice == (
-        "Search a wider range: --set x=16..670:log. Larger values also need a higher bound than --max-macs 11M: "
+        "Search a wider range: --set x=16..670:log, also with --resume. Larger values also need a higher bound than "
+        "--max-macs 11M: "
         "4 configurations were too large for it."
     )
     unbounded = review(costed(wide(30, low=16, high=60) + wide(6, low=150, high=190), []), resume="x", bounds=BOUND)
-    assert unbounded[0].advice == "Search a wider range: --set x=16..670:log."
+    assert unbounded[0].advice == "Search a wider range: --set x=16..670:log, also with --resume."
     cheap = replace(trials, trials=trials.trials.assign(macs=1.0))
     assert "bound" not in review(cheap, resume="x", bounds=BOUND)[0].advice
 

@@ -34,7 +34,7 @@ def test_a_sound_study_has_no_findings():
         ("overfitting", "the validation loss rises while the training loss falls"),
         ("still_improving", "Train longer: --max-epochs 54"),
         ("noisy", "more --seeds"),
-        ("edge", "Search a wider range: --set lr=0.0001..3.2:log."),
+        ("edge", "Search a wider range: --set lr=0.0001..3.2:log, also with --resume."),
         ("lonely", "rungwise search --resume --trials 90"),
         ("unexplored", "No trial had lr between 0.00"),
     ],

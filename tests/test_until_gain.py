@@ -39,6 +39,7 @@ from search.storage.expected import OUTLOOK, VERDICT, Expected, Verdict, amount_
 from search.storage.requests import Request, send
 from search.storage.run import Question, write_run
 from search.storage.study import new_run, open_for_requests, open_study
+from spaces.changes import Range, ReplacedRange
 from spaces.objectives import metric_named
 from tests.benches import Bench
 from tests.ledgers import enqueue
@@ -201,6 +202,15 @@ def test_a_resumed_search_begins_nothing_unless_a_smaller_gain_or_more_trials_ar
     smaller = (expectations_of(open_study(folder))[0] or pytest.fail("no verdict")).gain / 2
     for more in ({"until_gain": None}, {"until_gain": smaller}, {"until_gain": 0.001, "trials": 41}):
         assert Bench(folder, **{**PLANTED, **more}).search.outlook.verdict is None
+
+
+def test_with_other_ranges_an_ended_search_is_judged_again(ended: tuple[Path, Bench]):
+    folder, _ = ended
+    now = Range(parameter="lr", kind="float", low=1e-3, high=1.0, log=True)
+    one = ReplacedRange(parameter="lr", text="0.01..1.0 (log)", now=now.text, until=20)
+    assert Bench(folder, **PLANTED, until_gain=0.001).search.outlook.verdict is not None
+    again = Bench(folder, **PLANTED, until_gain=0.001, ranges=(now,), replaced=(one,))
+    assert again.search.outlook.verdict is None
 
 
 def test_what_a_person_asks_of_an_ended_search_is_trained_and_questions_are_not_cut_off(

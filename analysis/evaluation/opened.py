@@ -4,6 +4,7 @@ All of it is written aside and put in place together, final.json last: an evalua
 disk is too small, leaves the one before as it was.
 """
 
+import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -34,7 +35,7 @@ from analysis.studies.openings import times_opened
 from analysis.studies.results import EVALUATION, PARTS, FinalResults
 from search.process.faults import fault_point
 from search.process.text import counted
-from search.storage.run import data_of
+from search.storage.run import Run, data_of
 from trainables.data.dataset import Split
 from trainables.files.whole import replacing, write_whole
 from trainables.training.training import Training
@@ -196,16 +197,18 @@ def _export(
     return exported
 
 
+def _ranges(run: Run) -> dict[str, Any]:
+    """The ranges with which the parameters of the network are read; nothing where they are those of the space."""
+    found = {"ranges": run.ranges, "replaced": run.replaced}
+    return {name: json.loads(json.dumps([asdict(one) for one in ranges])) for name, ranges in found.items() if ranges}
+
+
 def _facts(job: Job, network: Network, results: FinalResults) -> dict[str, Any]:
     """What model.json says of the exported network beside what follows from it."""
     return {
         "run": job.run.name,
         "space": job.run.space,
-        **(
-            {"ranges": [{**asdict(one), "choices": list(one.choices)} for one in job.run.ranges]}
-            if job.run.ranges
-            else {}
-        ),
+        **_ranges(job.run),
         "params": network.contender.params,
         "contender": network.contender.name,
         "seed": network.seed,

@@ -14,6 +14,7 @@ from analysis.impact.importance import Importance, fanova, ped_anova
 from analysis.impact.interactions import interactions
 from analysis.impact.stopping import Audit, audit
 from analysis.statistics.bootstrap import wilson
+from analysis.studies.present import in_present_ranges
 from analysis.studies.trials import Trials, config_of
 
 _SHUFFLES = 3
@@ -89,7 +90,8 @@ def fenced(trials: Trials) -> Trials:
 
 
 def _study_impact(trials: Trials, *, seed: int) -> Impact:
-    stopping, unfenced, trials = audit(trials, seed=seed), trials, fenced(trials)
+    stopping, unfenced = audit(trials, seed=seed), in_present_ranges(trials)
+    trials = fenced(unfenced)
     surrogate = fit_surrogate(trials, seed=seed)
     best = trials.best
     path = None

@@ -26,7 +26,7 @@ from analysis.model.scale import scale_in
 from analysis.scores.metrics import probabilities
 from search.process.arguments import command
 from search.storage.checking import build
-from spaces.changes import Range
+from spaces.changes import Range, ReplacedRange
 from spaces.ranges import change
 from trainables.augmentation.normalize import Normalize
 from trainables.data.architectures import check_architecture
@@ -156,9 +156,10 @@ def config_of(facts: Mapping[str, Any], params: Mapping[str, Any]) -> Any:
         return spaces.space.decode(facts["space"], params)
     try:
         ranges = [build(Range, one, name="ranges") for one in facts["ranges"]]
+        replaced = [build(ReplacedRange, one, name="replaced") for one in facts.get("replaced", ())]
     except TypeError as error:
         raise ValueError(f"model.json is damaged ({error}); export the model again") from None
-    return change(spaces.space.load(facts["space"]), ranges).decode(params)
+    return change(spaces.space.load(facts["space"]), ranges, replaced).decode(params)
 
 
 def load_model(folder: str | Path) -> Model:

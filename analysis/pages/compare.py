@@ -18,6 +18,7 @@ from analysis.plots.compare import plot_best, plot_contrasts, plot_course, shown
 from analysis.prose import compare as prose
 from analysis.scores.versus import Match, matches
 from analysis.studies import alike
+from analysis.studies.present import in_present_ranges
 from analysis.studies.sides import Side
 from analysis.wording import is_share
 
@@ -79,10 +80,11 @@ def make_comparison(sides: Sequence[Side], lost: Sequence[str] = (), *, seed: in
     relations = [alike.data_relation(same[0], side) for side in same[1:]]
     same_unit = is_share(sides[0].trials.metric) or alike.Data.OTHER not in relations
     known = {"sign": sides[0].trials.sign, "same_unit": same_unit}
-    parameters = [side.trials.parameters for side in same]
+    present = [in_present_ranges(side.trials) for side in same]
+    parameters = [trials.parameters for trials in present]
     with threadpool_limits(1):
-        full = [full_effects(side.trials, seed=seed) for side in same]
-        early = [early_effects(side.trials, seed=seed) for side in same]
+        full = [full_effects(trials, seed=seed) for trials in present]
+        early = [early_effects(trials, seed=seed) for trials in present]
     several = len(same) > 1
     return Comparison(
         sides=sides,

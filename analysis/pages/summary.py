@@ -17,6 +17,7 @@ from analysis.studies.amounts import cost, difference_text
 from analysis.studies.earlier import carried_over
 from analysis.studies.expectations import expectations
 from analysis.studies.parameters import label
+from analysis.studies.present import replaced_ranges
 from analysis.studies.steered import steered
 from analysis.studies.trials import (
     COMPLETE,
@@ -64,9 +65,7 @@ def summary(
         confirmed: results of single changes that were trained again.
     """
     answers = answers or Said()
-    blocks: list[Any] = [
-        text(" ".join(filter(None, (_what(run) + states(trials), steered(trials), expectations(trials)))))
-    ]
+    blocks: list[Any] = [text(_what_happened(trials, run))]
     blocks += _earlier(trials, run, folder)
     if trials.best is None:
         blocks.append(text(_missing(trials), kind="warning"))
@@ -85,6 +84,12 @@ def summary(
     return Section(id="summary", title="Summary", blocks=tuple(blocks))
 
 
+def _what_happened(trials: Trials, run: Run | None) -> str:
+    ranges = "" if run is None else replaced_ranges(trials, run)
+    said = (_what(run), ranges, states(trials), steered(trials), expectations(trials))
+    return " ".join(filter(None, said))
+
+
 def _what(run: Run | None) -> str:
     """What was searched, and what was set or expected for this search; empty for a study of plain Optuna."""
     if run is None:
@@ -93,7 +98,9 @@ def _what(run: Run | None) -> str:
     ranges = f"Ranges that were set for this search: {found}. " if found else ""
     priors = f"Drawn more often, by --prior: {'; '.join(map(str, run.priors))}. " if run.priors else ""
     earlier = f"Taken from earlier searches: {'; '.join(map(str, run.earlier))}. " if run.earlier else ""
-    return f"A search of {run.subject} by the sampler {run.sampler}, seed {run.seed}. {ranges}{priors}{earlier}"
+    return (
+        f"A search of {run.subject} by the sampler {run.sampler}, seed {run.seed}. {ranges}{priors}{earlier}".rstrip()
+    )
 
 
 def _earlier(trials: Trials, run: Run | None, folder: Folder) -> list[Any]:

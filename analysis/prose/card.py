@@ -12,7 +12,7 @@ from analysis.studies.results import Entrant, FinalResults
 from analysis.wording import between, count, gap, held, title, trained_for, trained_on
 from search.process.text import counted
 from search.storage.checking import build
-from spaces.changes import Range
+from spaces.changes import Range, ReplacedRange
 from trainables.data.options import ImageOptions
 from trainables.data.table import columns_from
 from trainables.files.whole import write_whole
@@ -154,7 +154,8 @@ def _model_fields(results: FinalResults, facts: dict[str, Any], winner: Entrant)
 
 def _ranges(facts: dict[str, Any]) -> str:
     """The ranges that were set for the search, in place of those of the space."""
-    found = [build(Range, one) for one in facts.get("ranges", ())]
+    found: list[Range | ReplacedRange] = [build(Range, one) for one in facts.get("ranges", ())]
+    found += [build(ReplacedRange, one) for one in facts.get("replaced", ())]
     return f" with {'; '.join(_plain(str(one)) for one in found)}" if found else ""
 
 

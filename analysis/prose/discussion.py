@@ -21,8 +21,10 @@ from analysis.wording import (
     test_rows,
     title,
 )
+from search.algorithms.optuna_samplers import within
 from search.process.text import counted
 from search.storage.run import Run
+from spaces.ranges import current
 
 EDGE = 0.1
 """Share of a range, on the scale it was drawn on, that counts as its edge."""
@@ -196,6 +198,8 @@ def by_topic(sentences: Iterable[Mapping[str, str]]) -> dict[str, list[str]]:
 
 def _edges(complete: Sequence[FrozenTrial], run: Run) -> list[str]:
     """Parameters that the best completed trials have at an edge of their range."""
+    if run.replaced:
+        complete = within(complete, current(run.ranges, run.replaced), since=0)
     valued = (t for t in complete if t.value is not None)
     best = sorted(valued, key=lambda t: run.objective.order(t.value or 0.0))[:NUM_TOP]
     if len(best) < 3:

@@ -132,7 +132,7 @@ class _Edge:
             return "The space allows no smaller value."
         if not plain:
             how = ":log" if parameter.log else f":step={parameter.step:g}" if parameter.step else ""
-            return f"Search a wider range: --set {name}={label(low)}..{label(high)}{how}."
+            return f"Search a wider range: --set {name}={label(low)}..{label(high)}{how}, also with --resume."
         kind = "int" if parameter.kind == "integer" else "float"
         scale = ", log=True" if parameter.log else ""
         line = f'trial.suggest_{kind}("{name}", {label(low)}, {label(high)}{scale})'

@@ -15,6 +15,7 @@ import pandas as pd
 from analysis.prose.finding import Finding
 from analysis.prose.ranges import edges, lonely, unexplored
 from analysis.studies.amounts import difference_text
+from analysis.studies.present import in_present_ranges
 from analysis.studies.trials import Trials
 
 NUM_TOP = 5
@@ -83,13 +84,14 @@ def review(
             found += look(trials, curves)
     if len(trials.complete) >= MIN_TOP and len(trials.measured) >= MIN_TRIALS:
         noise = max((curve.noise for curve in curves), default=math.inf)
-        free = [parameter for parameter in trials.parameters if parameter.name not in held]
-        at_edges = [*edges(trials, free, plain=not resume, bounds=bounds)]
+        present = in_present_ranges(trials)
+        free = [parameter for parameter in present.parameters if parameter.name not in held]
+        at_edges = [*edges(present, free, plain=not resume, bounds=bounds)]
         others = [parameter for parameter in free if parameter.name not in {one.parameter for one in at_edges}]
         found += [
             *at_edges,
             *lonely(trials, noise=noise, resume=resume),
-            *unexplored(trials, others, bounds=bounds),
+            *unexplored(present, others, bounds=bounds),
         ]
     return found
 

@@ -73,6 +73,7 @@ _SETTINGS = (
     ("pruner", "pruner"),
     ("fixed", "fixed"),
     ("ranges set for the search", "ranges"),
+    ("ranges that were changed", "replaced"),
     ("drawn by --prior", "priors"),
     ("taken from earlier searches", "earlier"),
     ("limit of weights", "max_weights"),
@@ -130,7 +131,7 @@ def _setting(side: Side, name: str) -> str:
     if isinstance(known, dict):
         return ", ".join(f"{key} = {label(value)}" for key, value in sorted(known.items()))
     if isinstance(known, tuple):
-        return ("; " if name in ("ranges", "priors", "earlier") else " ").join(map(str, known))
+        return ("; " if name in ("ranges", "replaced", "priors", "earlier") else " ").join(map(str, known))
     return f"{known:,}" if isinstance(known, int) and name != "seed" else label(known)
 
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial
 
 from analysis.wording import one_line
+from spaces.ranges import current
 
 MAX_LEVELS = 5
 """An integer with at most this many values is treated level by level, not as a scale."""
@@ -85,12 +87,26 @@ def from_distributions(stored: list[FrozenTrial]) -> tuple[Parameter, ...]:
             counts[name] = counts.get(name, 0) + 1
             if last.get(name) == distribution:
                 continue
-            last[name], new = distribution, _parameter(name, distribution)
+            last[name], new = distribution, parameter_of(name, distribution)
             found[name] = _widest(found[name], new) if name in found else new
     return tuple(replace(p, conditional=counts[p.name] < len(drawn)) for p in found.values())
 
 
-def _parameter(name: str, distribution: BaseDistribution) -> Parameter:
+def present_ranges(run: Any, parameters: tuple[Parameter, ...]) -> tuple[Parameter, ...]:
+    """Those of these hyperparameters that had other ranges in earlier trials of the run, with the present ones.
+
+    Args:
+        run: search.storage.run.Run, or None.
+    """
+    ranges = current(getattr(run, "ranges", ()), getattr(run, "replaced", ()))
+    drawn = {one_line(name): one for name, one in ranges.items()}
+    return tuple(
+        replace(parameter_of(p.name, drawn[p.name]), conditional=p.conditional) for p in parameters if p.name in drawn
+    )
+
+
+def parameter_of(name: str, distribution: BaseDistribution) -> Parameter:
+    """The hyperparameter that is drawn from this distribution."""
     if isinstance(distribution, CategoricalDistribution):
         return Parameter(name=name, kind="categorical", choices=tuple(distribution.choices))
     assert isinstance(distribution, IntDistribution | FloatDistribution)
@@ -101,12 +117,23 @@ def _parameter(name: str, distribution: BaseDistribution) -> Parameter:
 
 
 def _widest(old: Parameter, new: Parameter) -> Parameter:
+    if old.numeric != new.numeric and (widened := _with_listed(*(old, new) if old.numeric else (new, old))):
+        return widened
     if old.kind != new.kind:
         return replace(old, kind="categorical", choices=tuple(dict.fromkeys([*old.choices, *new.choices])))
     if not old.numeric:
         return replace(old, choices=tuple(dict.fromkeys([*old.choices, *new.choices])))
     step = old.step if old.step == new.step else None
     return replace(old, low=min(old.low, new.low), high=max(old.high, new.high), log=old.log and new.log, step=step)
+
+
+def _with_listed(range_: Parameter, listed: Parameter) -> Parameter | None:
+    """A range with the numbers that some trials drew from a list; None if the list has other values."""
+    numbers = [one for one in listed.choices if isinstance(one, int | float) and not isinstance(one, bool)]
+    if len(numbers) != len(listed.choices):
+        return None
+    low, high = min(range_.low, *numbers), max(range_.high, *numbers)
+    return replace(range_, low=low, high=high, log=range_.log and low > 0, step=None)
 
 
 def children(parameters: tuple[Parameter, ...], params: pd.DataFrame) -> dict[str, frozenset[str]]:

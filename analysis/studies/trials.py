@@ -9,7 +9,7 @@ import optuna
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
-from analysis.studies.parameters import Parameter, from_distributions
+from analysis.studies.parameters import Parameter, from_distributions, present_ranges
 from analysis.wording import is_share, named, one_line
 from search.storage.collector import collector_paused
 from search.storage.expected import Expected, Verdict, expectations_of
@@ -43,6 +43,7 @@ class Trials:
     epochs: pd.DataFrame
     """One row per (trial, epoch): trial, epoch, value, seconds, worker, started, ..."""
     parameters: tuple[Parameter, ...]
+    present: tuple[Parameter, ...] = ()  # those whose ranges were replaced, with their present ranges
     metric: str = "objective"
     direction: Direction = "maximize"
     target_unit: str = ""
@@ -170,9 +171,8 @@ def read_trials(study: optuna.Study, run: Any = None) -> Trials:
     direction: Direction = "maximize" if study.direction == optuna.study.StudyDirection.MAXIMIZE else "minimize"
     sign = float(Objective(metric="", direction=direction).sign)
     rows = [_trial_row(t, v, full=full, sign=sign) for t, v in zip(stored, values, strict=True)]
-    for row, trial, found in zip(rows, stored, values, strict=True):
+    for row, found in zip(rows, values, strict=True):
         row.update({f"rung_{rung}": found.get(rung, math.nan) for rung in rungs})
-        row.update({_PREFIX + one_line(name): value for name, value in trial.params.items()})
     columns = [*_COLUMNS, *_CAUSE, *(f"rung_{r}" for r in rungs), *(_PREFIX + p.name for p in parameters)]
     more = _reported(stored)
     epochs = [row for t, v in zip(stored, values, strict=True) for row in _epoch_rows(t, v, more)]
@@ -180,6 +180,7 @@ def read_trials(study: optuna.Study, run: Any = None) -> Trials:
         trials=_typed(pd.DataFrame(rows, columns=pd.Index(columns)), parameters).set_index("number", drop=False),
         epochs=pd.DataFrame(epochs, columns=pd.Index(["trial", "epoch", "value", *_RECORD, *more])),
         parameters=parameters,
+        present=present_ranges(run, parameters),
         metric=str(getattr(run, "metric", None) or (study.metric_names or ["objective"])[0]),
         direction=direction,
         full_epochs=full,
@@ -258,6 +259,7 @@ def _trial_row(trial: FrozenTrial, values: dict[int, float], *, full: int, sign:
         "failure": one_line(str(cause or "no reason stored")) if state in (FAILED, INFEASIBLE) else None,
         "started": start,
         "ended": end,
+        **{_PREFIX + one_line(name): value for name, value in trial.params.items()},
     }
 
 

@@ -19,6 +19,7 @@ from search.storage.trials import epochs_reached
 from spaces.asking import Suggest
 from spaces.objectives import metric_named
 from spaces.priors import Priors
+from spaces.ranges import current
 
 if TYPE_CHECKING:
     from search.algorithms.gaussian_process import Surrogate, Tried
@@ -251,4 +252,5 @@ class CurvesSampler:
 
             return Tradeoff(trials, run, has_errors=has_errors, price=self._price)
         metric = run.metric if has_errors else ""
-        return Surrogate(trials, rungs=run.rungs, maximize=run.objective.maximize, metric=metric)
+        ranges = current(run.ranges, run.replaced)
+        return Surrogate(trials, rungs=run.rungs, maximize=run.objective.maximize, metric=metric, ranges=ranges)

@@ -1,6 +1,6 @@
 """Configurations as numbers, and how alike they are, for the Gaussian process of `curves`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,10 @@ def encode(space: Mapping[str, BaseDistribution], params: Sequence[Mapping[str, 
 
 
 def encoded(distribution: BaseDistribution, values: Sequence[Any]) -> np.ndarray:
-    """The values of a parameter, (N,): 0 to 1 along its range, or the index of a choice."""
+    """The values of a parameter, (N,): 0 to 1 along its range, or the index of a choice.
+
+    A value outside the range is below 0 or above 1; on a logarithmic range, one without a logarithm is -1.
+    """
     if isinstance(distribution, CategoricalDistribution):
         numbers = {choice: float(number) for number, choice in enumerate(distribution.choices)}
         return np.array([numbers[value] for value in values])
@@ -25,9 +28,17 @@ def encoded(distribution: BaseDistribution, values: Sequence[Any]) -> np.ndarray
     ends = np.array([distribution.low, distribution.high], dtype=float)
     numbers = np.array(values, dtype=float)
     if distribution.log:
+        numbers = np.where(numbers > 0, numbers, ends[0] * (ends[0] / ends[1]))
         ends, numbers = np.log(ends), np.log(numbers)
     low, high = ends
     return (numbers - low) / (high - low) if high > low else np.full(len(numbers), 0.5)
+
+
+def with_values(distribution: BaseDistribution, values: Iterable[Any]) -> BaseDistribution:
+    """The distribution; one of choices also has these values, so that all can be encoded."""
+    if not isinstance(distribution, CategoricalDistribution):
+        return distribution
+    return CategoricalDistribution(tuple(dict.fromkeys([*distribution.choices, *values])))
 
 
 def distinct(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

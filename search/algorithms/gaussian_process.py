@@ -18,12 +18,12 @@ from collections.abc import Container, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from optuna.distributions import CategoricalDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial
 from scipy.linalg import cholesky, solve_triangular
 from scipy.special import ndtr
 
-from search.algorithms.encoding import encode, likeness
+from search.algorithms.encoding import encode, likeness, with_values
 from search.algorithms.observations import Value, is_untrainable, most_telling, observations, reported
 
 _MAX_JUDGED = 100
@@ -65,11 +65,13 @@ class Surrogate:
         maximize: bool,
         metric: str = "",
         value: Value = reported,
+        ranges: Mapping[str, BaseDistribution] | None = None,
     ) -> None:
         """
         Args:
             metric: name of the value, whose standard error the records of the trials may have.
             value: gives the values from which the process learns.
+            ranges: those in which configurations are compared, for parameters that had others in earlier trials.
         """
         known = observations(trials, rungs=rungs, maximize=maximize, metric=metric, value=value)
         self.reached = {one.trial.number: one for one in known if not is_untrainable(one.trial)}
@@ -77,6 +79,9 @@ class Surrogate:
         observed = most_telling(known)
         self._full_budget = rungs[-1]
         self._space = {name: d for one in observed for name, d in one.trial.distributions.items()}
+        for name in self._space.keys() & (ranges or {}).keys():
+            tried = [trial.params[name] for trial in trials if name in trial.params]
+            self._space[name] = with_values((ranges or {})[name], tried)
         self._categorical = [isinstance(d, CategoricalDistribution) for d in self._space.values()]
         self._observed = self._inputs(
             [one.trial.params for one in observed],

@@ -1,18 +1,21 @@
 """Optuna's samplers and pruners by name, and how a sampler sees the trials of a search that pauses them."""
 
 import warnings
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from search.algorithms.front_rungs import AnyRungs
 from search.storage.trials import is_paused
+from spaces.asking import contains
+from spaces.ranges import current
 from trainables.plain import is_plain
 
 if TYPE_CHECKING:
@@ -23,6 +26,8 @@ NUM_STARTUP_TRIALS = 10
 """Number of trials that are drawn before a sampler learns from them."""
 MAX_SEEN = 256
 """Most finished trials, and most infeasible configurations, that TPE sees: its cost grows with their number."""
+_CMAES = "cma:"
+"""How the system attributes begin in which Optuna's CMA-ES keeps its state."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +115,36 @@ def make_pruner(run: "Run") -> BasePruner:
 
 
 def make_view(run: "Run") -> View:
-    """The function that shows the trials of a study to the sampler.
+    """The function that shows the trials of a study to the sampler: if ranges were replaced, those that lie in the
+    present ones, as if they had been drawn from them, since Optuna's samplers expect one range of a parameter."""
+    view = _view(run)
+    if not (ranges := current(run.ranges, run.replaced)):
+        return view
+    since = max(one.until for one in run.replaced)
+    return lambda trials, live, known: within(view(trials, live, known), ranges, since=since)
+
+
+def within(trials: Sequence[FrozenTrial], ranges: Mapping[str, BaseDistribution], *, since: int) -> list[FrozenTrial]:
+    """The trials whose values lie in these ranges, with these ranges.
+
+    Args:
+        since: number of the first trial that was drawn from them. What CMA-ES stored with earlier ones is left out,
+            because it holds for the earlier ranges.
+    """
+    found = []
+    for trial in trials:
+        drawn = {name: one for name, one in ranges.items() if name in trial.params}
+        if all(contains(one, trial.params[name]) for name, one in drawn.items()):
+            copied = _copy(trial, state=trial.state, value=trial.value)
+            copied.distributions = {**trial.distributions, **drawn}
+            if trial.number < since:
+                copied.system_attrs = {k: v for k, v in trial.system_attrs.items() if not k.startswith(_CMAES)}
+            found.append(copied)
+    return found
+
+
+def _view(run: "Run") -> View:
+    """As `make_view`, for ranges that were never replaced.
 
     A paused trial is not shown as running, because its value so far is known. With promotion, TPE sees every trial that
     reached a rung as finished, with its pooled rank as the value, so that values of different epochs are never
@@ -164,7 +198,7 @@ def _as_pruned(trial: FrozenTrial) -> FrozenTrial:
     return _copy(trial, state=TrialState.PRUNED, value=trial.intermediate_values[max(trial.intermediate_values)])
 
 
-def _copy(trial: FrozenTrial, *, state: TrialState, value: float) -> FrozenTrial:
+def _copy(trial: FrozenTrial, *, state: TrialState, value: float | None) -> FrozenTrial:
     """A copy that shares everything else with the trial; `create_trial` would check every parameter again."""
     copied = FrozenTrial.__new__(FrozenTrial)  # `copy.copy` takes ten times as long
     vars(copied).update(vars(trial))

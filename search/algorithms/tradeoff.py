@@ -7,6 +7,7 @@ The gain of a trial is the expected improvement of the hypervolume that the fron
 """
 
 from collections.abc import Container, Sequence
+from typing import Any
 
 import numpy as np
 from optuna.trial import FrozenTrial
@@ -16,6 +17,7 @@ from search.algorithms.gaussian_process import Surrogate, Tried
 from search.algorithms.observations import Value
 from search.storage.run import Run
 from search.storage.trials import second_value
+from spaces.ranges import current
 
 MARGIN = 1.0
 """How far the reference point lies below the worst score of the second objective, in units of the range of its
@@ -37,8 +39,10 @@ class Tradeoff:
         """
         assert run.second is not None
         self._second, self._price, self._full_budget = run.second, price, run.epochs
+        self._ranges = current(run.ranges, run.replaced)
         metric = run.metric if has_errors else ""
-        self._model = Surrogate(trials, rungs=run.rungs, maximize=run.objective.maximize, metric=metric)
+        shared: dict[str, Any] = {"metric": metric, "ranges": self._ranges}
+        self._model = Surrogate(trials, rungs=run.rungs, maximize=run.objective.maximize, **shared)
         self._is_steady = not run.second.known and is_steady(trials, run)
         self._other = None if run.second.known else self._fit_other(trials, run, has_errors=has_errors)
         self._costs = {one.trial.number: self._signed_cost(one.trial) for one in self._model.reached.values()}
@@ -48,9 +52,10 @@ class Tradeoff:
         metric = second.name if has_errors else ""
         if self._is_steady:  # all values are comparable, as if there were one rung
             last: Value = lambda trial, _: (_course(trial, run) or [None])[-1]  # noqa: E731
-            return Surrogate(trials, rungs=(1,), maximize=maximize, value=last)
+            return Surrogate(trials, rungs=(1,), maximize=maximize, value=last, ranges=self._ranges)
         at: Value = lambda trial, epoch: second_value(trial, second, epoch)  # noqa: E731
-        return Surrogate(trials, rungs=run.rungs, maximize=maximize, metric=metric, value=at)
+        shared: dict[str, Any] = {"metric": metric, "ranges": self._ranges}
+        return Surrogate(trials, rungs=run.rungs, maximize=maximize, value=at, **shared)
 
     def _expected_other(self, trials: Sequence[Tried], running: Sequence[Tried] = ()) -> Normal:
         """Mean and standard deviation of the score in a second objective that is not known before training."""

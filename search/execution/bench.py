@@ -62,7 +62,7 @@ def open_bench(job: Job) -> Bench:
     Raises:
         Exception, SystemExit: of the user's code, such as a package that this node lacks.
     """
-    space = change(spaces.space.load(job.space), job.ranges)
+    space = change(spaces.space.load(job.space), job.ranges, job.replaced)
     arrays = ray.get(job.arrays) if isinstance(job.arrays, ray.ObjectRef) else job.arrays
     device = "cuda" if job.cuda else "cpu"
     return Bench(job=job, space=space, data=space.work.unpack(arrays, device=device), device=device)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from spaces.changes import Range
+from spaces.changes import Range, ReplacedRange
 from trainables.trainable import Keep
 
 
@@ -22,6 +22,8 @@ class Job:
     """Folder or URI of the checkpoints, the same on every node."""
     ranges: tuple[Range, ...] = ()
     """Ranges in place of those of the space."""
+    replaced: tuple[ReplacedRange, ...] = ()
+    """Ranges that parameters had in earlier trials."""
     home: str = ""
     """Ray's identifier of the node on which the search runs and the run folder is."""
     threads: int
@@ -33,6 +35,8 @@ class Job:
     """Workers that train a trial together."""
     latency: bool = False
     """Whether the latency of each network is measured before its first epoch, and reported."""
+    most_workers: int | None = None
+    """How many the configuration of a trial may ask for; None if it does not decide their number."""
     final: bool = False
     """Whether these are the trainings of the final evaluation."""
     output: str | None = None

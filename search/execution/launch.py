@@ -110,7 +110,7 @@ class Launch:
             logs.spool.mkdir()
         run_legs(
             search, self._make_trainable(logs.spool), slots=Slots(self.resources), scratch=scratch, watch=watch,
-            max_failures=self.max_failures, debug=self.debug,
+            max_failures=self.max_failures, debug=self.debug, place=_places(self.resources),
         )  # fmt: skip
 
     def _make_trainable(self, spool: Path | None) -> Any:
@@ -122,6 +122,7 @@ class Launch:
         job = Job(
             space=self.run.space,
             ranges=self.run.ranges,
+            replaced=self.run.replaced,
             arrays=_shared(self.space, self.dataset),
             epochs=self.run.epochs,
             metric=self.run.metric,
@@ -133,6 +134,7 @@ class Launch:
             mps=None if self.mps is None else self.mps.key,
             workers=self.resources.workers_per_trial,
             latency=measures_latency(self.run.second, built_in=not self.space.own),
+            most_workers=_most_workers(self.resources),
             final=self.final,
             output=None if spool is None else str(spool),
             debug=self.debug,
@@ -140,12 +142,32 @@ class Launch:
         return tune.with_resources(tune.with_parameters(TrialWorker, job=job), _place(self.resources))
 
 
-def _place(resources: Resources) -> Any:
-    """What Ray reserves for a trial: with several workers, a bundle for each, on as few nodes as possible."""
+def _most_workers(resources: Resources) -> int | None:
+    """How many workers a configuration may ask for, on a cluster that grows any number; None if it does not decide."""
+    if not resources.by_configuration:
+        return None
+    return 10**9 if resources.elastic else resources.slots
+
+
+def _places(resources: Resources) -> Callable[[int], Any] | None:
+    """What Ray reserves for the workers that a configuration asks for; None if it does not decide their number.
+
+    A trial that asks for too many gets one, which tells so.
+    """
+    most = _most_workers(resources)
+    return None if most is None else lambda workers: _place(resources, workers if workers <= most else 1)
+
+
+def _place(resources: Resources, num_workers: int | None = None) -> Any:
+    """What Ray reserves for a trial: with several workers, a bundle for each, on as few nodes as possible.
+
+    Args:
+        num_workers: that the configuration asks for; those of every trial when None.
+    """
     from ray import tune
 
-    num_workers = resources.workers_per_trial
-    wanted = {"cpu": resources.threads, "gpu": resources.gpus_per_trial / num_workers}
+    wanted = {"cpu": resources.threads, "gpu": resources.gpus_per_trial / resources.workers_per_trial}
+    num_workers = num_workers or resources.workers_per_trial
     wanted = {name: count for name, count in wanted.items() if count}
     if num_workers == 1:
         return wanted
@@ -179,6 +201,7 @@ def run_legs(
     max_failures: int,
     debug: bool,
     watch: "ProgressWatch",
+    place: Callable[[int], Any] | None = None,
 ) -> None:
     """Let Ray Tune train legs of the search until nothing is left to do.
 
@@ -189,29 +212,32 @@ def run_legs(
         max_failures: times a leg is given a new worker after its worker was lost.
         debug: show Ray's messages.
         watch: follows the progress of the legs.
+        place: what Ray reserves for this number of workers; None if configurations do not decide it.
     """
     from ray import tune
 
     tuner = tune.Tuner(
         trainable,
-        tune_config=_tune_config(search, slots=slots, watch=watch),
+        tune_config=_tune_config(search, slots=slots, watch=watch, place=place),
         run_config=_run_config(search, scratch, callbacks=[watch], max_failures=max_failures),
     )
     with _silence(debug), workers_released():
         tuner.fit()
 
 
-def _tune_config(search: Search, *, slots: Callable[[], int], watch: "ProgressWatch") -> Any:
+def _tune_config(
+    search: Search, *, slots: Callable[[], int], watch: "ProgressWatch", place: Callable[[int], Any] | None
+) -> Any:
     """The configuration of Tune that passes Ray's questions to the search."""
     from ray import tune
 
     from search.execution.scheduler import StudyScheduler
     from search.execution.searcher import StudySearcher
 
-    searcher = StudySearcher(search, slots=slots)
+    searcher = StudySearcher(search, slots=slots, by_configuration=place is not None)
     return tune.TuneConfig(
         search_alg=searcher,
-        scheduler=StudyScheduler(search, put_back=searcher.put_back, on_lost=watch.on_lost),
+        scheduler=StudyScheduler(search, put_back=searcher.put_back, on_lost=watch.on_lost, place=place),
         num_samples=-1,
         reuse_actors=True,
         trial_name_creator=_trial_name,

@@ -39,8 +39,9 @@ class Member:
             restored.append(training)
             self.records = records
 
-        self.loaded = checkpoint.load_newest(store, use=use)
-        """The checkpoint that was found."""
+        loaded = checkpoint.load_newest(store, use=use)
+        self.problems = None if loaded is None else loaded.problems
+        """A line about each damaged checkpoint; None if there is no checkpoint. The state does not stay in memory."""
         self.training = next(iter([*restored, *new]), None) or build()
 
     def as_bytes(self) -> memoryview:

@@ -21,14 +21,21 @@ class StudyScheduler(FIFOScheduler):
         *,
         put_back: Callable[[str], None] = lambda leg_id: None,
         on_lost: Callable[[Trial], None] = lambda trial: None,
+        place: Callable[[int], Any] | None = None,
     ) -> None:
         """
         Args:
             put_back: called with a leg that fails before it has begun.
             on_lost: called with a leg that has lost its last worker, before its trial fails.
+            place: what Ray reserves for this number of workers; None if configurations do not decide it.
         """
         super().__init__()
-        self._search, self._put_back, self._on_lost = search, put_back, on_lost
+        self._search, self._put_back, self._on_lost, self._place = search, put_back, on_lost, place
+
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        """Reserve what the workers of the leg need; Ray keeps processes for the next leg that needs the same."""
+        if self._place is not None:
+            trial.update_resources(self._place(trial.config["workers"]))
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """None, so that Ray starts pending legs in their order.

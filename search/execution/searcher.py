@@ -7,6 +7,7 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from search.scheduling.search import Search
+from search.storage.trials import num_workers
 
 MAX_PUT_BACK = 100
 """Legs that are handed out again in one use of the search; further failures are not accidents."""
@@ -19,21 +20,22 @@ class StudySearcher(Searcher):
     which stops the search.
     """
 
-    def __init__(self, search: Search, *, slots: Callable[[], int]) -> None:
+    def __init__(self, search: Search, *, slots: Callable[[], int], by_configuration: bool = False) -> None:
         """
         Args:
             slots: returns how many legs may run at once now.
+            by_configuration: a leg takes a slot for each worker that its configuration asks for.
         """
         super().__init__(metric=search.run.metric, mode="max" if search.run.objective.maximize else "min")
         self._search = search
-        self._slots = slots
+        self._slots, self._by_configuration = slots, by_configuration
         self._put_back: set[str] = set()
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next leg as a Ray configuration; None while no slot is free or no leg is ready; FINISHED at the end."""
         try:
             wanted = self._search.steering.slots
-            if len(self._search.live) < (self._slots() if wanted is None else min(wanted, self._slots())):
+            if self._num_taken() < (self._slots() if wanted is None else min(wanted, self._slots())):
                 leg = self._search.next_leg(trial_id)
                 if leg is not None:
                     return asdict(leg)
@@ -41,6 +43,14 @@ class StudySearcher(Searcher):
         except Exception as error:
             self._search.fatal = error
             return Searcher.FINISHED
+
+    def _num_taken(self) -> int:
+        """Slots that are taken. They may be more than there are: a leg of several workers then waits for the last of
+        them, and no other leg is handed out before it has begun."""
+        live = self._search.live
+        if not self._by_configuration:
+            return len(live)
+        return sum(num_workers(self._search.ledger.trial(number)) for number in live)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """End the leg; without a result its worker was lost for the last time."""

@@ -38,8 +38,9 @@ def differences(run: "Run", resources: Resources) -> str | None:
     if now != then:
         threads = counted(now, "thread")
         found.append(f"{threads} per trial, this run used {then}; values will differ in the last digits")
-    if (workers := resources.workers_per_trial) != run.workers_per_trial:
-        there = run.workers_per_trial
+    workers = resources.workers_per_trial
+    if workers != run.workers_per_trial or (run.workers_by_config and not resources.by_configuration):
+        there = "as many as each configuration asks for" if run.workers_by_config else run.workers_per_trial
         found.append(
             f"{counted(workers, 'worker')} per trial, this run used {there}; values will differ in the last digits"
         )

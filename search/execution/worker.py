@@ -29,7 +29,7 @@ from search.storage.folder import trial_name
 from search.storage.logs import headline
 from spaces.second import LATENCY
 from trainables.files.stores import Folder, open_store
-from trainables.trainable import Stacking, StuckError, Trainable, close, go_on
+from trainables.trainable import MisuseError, Stacking, StuckError, Trainable, close, go_on
 
 if TYPE_CHECKING:
     from search.execution.sharing import GpuShare
@@ -49,6 +49,8 @@ class TrialWorker(tune.Trainable):
     def setup(self, config: dict[str, Any], *, job: Job) -> None:
         """Prepare the process once, then begin the first leg."""
         self._share = _share_gpu(job)
+        if job.most_workers is not None:  # the same for all trials of this process
+            job = replace(job, workers=config["workers"] if config["workers"] <= job.most_workers else 1)
         self._job, self._device = job, torch.device(set_up(job))
         self._unprepared: BaseException | None = None
         self._team: Team | None = None
@@ -105,7 +107,12 @@ class TrialWorker(tune.Trainable):
         self._is_headed = self._is_ahead = False
 
     def _build(self, trial: int, seed: int) -> Trainable:
-        leg = {**self._leg, "trial": trial, "seed": seed}
+        leg, most = {**self._leg, "trial": trial, "seed": seed}, self._job.most_workers
+        if most is not None and leg["workers"] > most:
+            raise MisuseError(
+                f"workers(config) must return at most {most}, the workers that this search has at once, got"
+                f" {leg['workers']}; return fewer, state a larger --concurrent, or --workers-per-trial for all trials"
+            )
 
         def make() -> Trainable:
             return self._bench.build(leg, scratch=lambda: self._scratch)
@@ -127,8 +134,8 @@ class TrialWorker(tune.Trainable):
         """The training, restored from its newest checkpoint if there is one."""
         fault_point("begin", self._leg["trial"], trial=self._leg["trial"])
         lead = self._member(self._leg["trial"], self._leg["seed"])
-        if lead.loaded is not None:
-            self._notices += lead.loaded.problems
+        if lead.problems is not None:
+            self._notices += lead.problems
         elif self._reported:
             self._notices.append(f"{self._store.name} lost its checkpoints and is trained again from epoch 1")
         return lead

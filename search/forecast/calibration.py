@@ -18,7 +18,7 @@ from search.process.quiet import quietly
 from search.runtime.resources import Resources, count_gpus
 from search.storage.run import Run
 from search.storage.space import space_of
-from spaces.changes import Range
+from spaces.changes import Range, ReplacedRange
 from spaces.ranges import change
 from spaces.space import Space
 from trainables.data.dataset import Dataset, Split, from_arrays
@@ -135,6 +135,7 @@ def _bench(run: Run, dataset: Dataset, resources: Resources) -> "Bench":
     return Bench(
         space=run.space,
         ranges=run.ranges,
+        replaced=run.replaced,
         arrays=part.arrays(),
         num_train=len(dataset.train),
         num_validation=len(dataset.validation),
@@ -146,7 +147,8 @@ def _bench(run: Run, dataset: Dataset, resources: Resources) -> "Bench":
 
 def _own_bench(run: Run, space: Space, dataset: Any, resources: Resources) -> "OwnBench":
     setting = Setting(epochs=run.epochs, seed=run.seed, device=_device(resources), threads=resources.cpus_per_trial)
-    return OwnBench(space=run.space, ranges=run.ranges, packed=space.work.pack(dataset), setting=setting)
+    ranges = {"ranges": run.ranges, "replaced": run.replaced}
+    return OwnBench(space=run.space, packed=space.work.pack(dataset), setting=setting, **ranges)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,6 +160,8 @@ class OwnBench:
     setting: Setting
     ranges: tuple[Range, ...] = ()
     """Ranges in place of those of the space."""
+    replaced: tuple[ReplacedRange, ...] = ()
+    """Ranges that parameters had in earlier trials."""
 
     def measure(self, params: dict[str, Any]) -> Speed:
         """Train one whole epoch, since no part of the user's code is known to be typical.
@@ -166,7 +170,7 @@ class OwnBench:
         imports and compiles.
         """
         torch.set_num_threads(self.setting.threads)
-        space = change(spaces.space.load(self.space), self.ranges)
+        space = change(spaces.space.load(self.space), self.ranges, self.replaced)
         data = space.work.unpack(self.packed, device=self.setting.device)
         config = space.decode(params)
         training = space.work.build(config, data, self.setting)
@@ -199,6 +203,8 @@ class Bench:
     device: str
     ranges: tuple[Range, ...] = ()
     """Ranges in place of those of the space."""
+    replaced: tuple[ReplacedRange, ...] = ()
+    """Ranges that parameters had in earlier trials."""
 
     def measure(self, params: dict[str, Any]) -> Speed:
         """Train one configuration for some steps like those of its epochs, after one unmeasured step of each shape.
@@ -207,7 +213,7 @@ class Bench:
         """
         torch.set_num_threads(self.threads)
         dataset = from_arrays(self.arrays)
-        config = change(spaces.space.load(self.space), self.ranges).decode(params)
+        config = change(spaces.space.load(self.space), self.ranges, self.replaced).decode(params)
         config = replace(config, optimizer=replace(config.optimizer, lr=1e-9))  # as fast, and never diverges
         batch = min(config.batch_size, len(dataset.train))
         rows = min(batch, PROBE_ROWS)

@@ -12,7 +12,7 @@ from search.algorithms.optuna_samplers import NUM_STARTUP_TRIALS
 from search.forecast.calibration import Speed, calibrate
 from search.forecast.simulate import Silent, simulate
 from search.runtime.resources import Resources
-from search.scheduling.constraints import Examine
+from search.scheduling.constraints import Examine, examine_workers
 from search.scheduling.messages import Leg
 from search.scheduling.search import Search
 from search.storage.ledger import Ledger
@@ -127,7 +127,7 @@ def simulate_searches(
         outcomes.append(
             simulate(
                 run, space, curves, slots=slots, start_seconds=START_SECONDS, leg_seconds=LEG_SECONDS,
-                pause_seconds=pause, sampler="random", straight=set(straight),
+                pause_seconds=pause, sampler="random", straight=set(straight), examine=examine_workers(run, space),
             )
         )  # fmt: skip
     reached = [[sum(rung in t.intermediate_values for t in o.trials) for rung in run.rungs] for o in outcomes]

@@ -148,7 +148,7 @@ def _show_forecast(run: Run, forecast: Forecast, resources: Resources, *, consol
     )
     console.print(
         f"\nforecast: {'at most ' * bool(run.until_gain)}{in_words(forecast.wall_seconds)} with"
-        f" {resources.slots} at once, {in_words(forecast.trial_seconds)} of training",
+        f" {resources.at_once}, {in_words(forecast.trial_seconds)} of training",
         style="bold",
     )
     if run.until_gain:

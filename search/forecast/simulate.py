@@ -126,7 +126,7 @@ class _Workers:
         free = [start] * self._slots
         while True:
             for moment in free:
-                if not self._take_leg(moment):
+                if self._num_taken() >= self._slots or not self._take_leg(moment):
                     break
             if not self._agenda:
                 break
@@ -134,8 +134,11 @@ class _Workers:
             if now > until:
                 break
             self._finish_epoch(now, number, leg, epoch)
-            free = [now] * (self._slots - len(self._agenda))  # a result may give work to slots that had none
+            free = [now] * (self._slots - self._num_taken())  # a result may give work to slots that had none
         self._search.end()
+
+    def _num_taken(self) -> int:
+        return sum(leg.workers for _, _, leg, _ in self._agenda)
 
     def _take_leg(self, moment: float) -> bool:
         """Ask the driver for a leg; False if there is none."""

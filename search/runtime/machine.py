@@ -64,6 +64,7 @@ def provenance(resources: Resources) -> dict[str, Any]:
         "cpus_per_trial": resources.cpus_per_trial,
         "gpus_per_trial": resources.gpus_per_trial,
         **_workers(resources),
+        **({"workers_by_config": True} if resources.by_configuration else {}),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit(),
         "versions": versions(),

@@ -23,6 +23,8 @@ class Resources:
     gpus_per_trial: float
     workers_per_trial: int = 1
     """Processes that train a trial together; they share its CPUs and GPUs equally."""
+    by_configuration: bool = False
+    """Whether each configuration decides the number of its workers; `slots` is then that of all workers at once."""
     elastic: bool = False
     """Whether the slots follow the nodes of a cluster; `slots` is then their number at the start."""
 
@@ -30,6 +32,11 @@ class Resources:
     def threads(self) -> int:
         """CPUs of each worker."""
         return self.cpus_per_trial // self.workers_per_trial
+
+    @property
+    def at_once(self) -> str:
+        """What runs at once: `4 at once`, or `4 workers at once`."""
+        return f"{self.slots} workers at once" if self.by_configuration else f"{self.slots} at once"
 
     @property
     def described(self) -> str:

@@ -91,9 +91,9 @@ def baseline_plan(baseline: Mapping[str, Any]) -> tuple[Planned, ...]:
 
 
 def describe_reduction(run: Run, space: Space) -> str | None:
-    """How the bounds changed the baseline, in one line; None if it is that of its space."""
+    """How the bounds changed the baseline, in one line; None if it is that of its space, or older than its ranges."""
     stated = stated_baseline(run, space)
-    if run.baseline == stated:
+    if run.replaced or run.baseline == stated:
         return None
     exceeded = "the baseline exceeds " + " or ".join(f"{one.option} {one.bound:,}" for one in run.constraints)
     if not run.baseline:

@@ -9,7 +9,7 @@ from typing import Any
 from search.algorithms.front import Price
 from search.storage.run import Run
 from search.storage.space import space_of
-from search.storage.trials import OF_THE_MACHINE
+from search.storage.trials import OF_THE_MACHINE, WORKERS
 from spaces.space import Space
 from trainables.data.names import did_you_mean
 
@@ -76,6 +76,13 @@ def broken_metric(record: Mapping[str, Any], run: Run) -> str:
     return ""
 
 
+def examine_workers(run: Run, space: Space) -> Examine:
+    """A function that computes nothing of a configuration but its workers, if it decides their number."""
+    if not run.workers_by_config:
+        return lambda config: Examination()
+    return lambda config: Examination(attrs={WORKERS: space.workers_for(config)})
+
+
 def make_examiner(run: Run, dataset: Any, *, space: Space | None = None) -> Examine:
     """A function that computes the costs of a configuration and compares them with the bounds of the run.
 
@@ -89,6 +96,8 @@ def make_examiner(run: Run, dataset: Any, *, space: Space | None = None) -> Exam
         for one in run.constraints:
             if one.cost not in costs:
                 raise ValueError(f"{one.option} needs Space(costs=...) that gives {one.cost!r}, known before training")
+        if run.workers_by_config:
+            costs[WORKERS] = space.workers_for(config)
         return Examination(attrs=costs, excess={one.cost: one.excess(costs[one.cost]) for one in run.constraints})
 
     return examine

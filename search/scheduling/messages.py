@@ -24,6 +24,8 @@ class Leg:
     """That of its network, if it was measured and is in the study."""
     mates: tuple[tuple[int, int], ...] = ()
     """Number and seed of trials with the same configuration that are trained along with it."""
+    workers: int = 1
+    """How many workers the configuration asks for, in a search in which it decides."""
 
 
 @dataclass(frozen=True, kw_only=True)

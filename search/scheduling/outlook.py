@@ -42,8 +42,9 @@ class Outlook:
         """Why the search has ended, if the expected gain is too small."""
 
     def _holds(self, stored: Verdict) -> bool:
-        """Whether it still ends the search: neither a smaller --until-gain nor more --trials was asked for."""
-        return stored.gain < self._least and self._run.trials <= stored.trials
+        """Whether it still ends the search: no smaller --until-gain, more --trials or other ranges were asked for."""
+        same = stored.changes == len(self._run.replaced)
+        return same and stored.gain < self._least and self._run.trials <= stored.trials
 
     @property
     def has_ended(self) -> bool:
@@ -82,7 +83,7 @@ class Outlook:
         if gain is None or gain >= self._least:
             return False
         known = {"epochs": self.horizon, "trained": self._trained, "trials": self._run.trials}
-        self.verdict = Verdict(gain=gain, below=self._least, **known)
+        self.verdict = Verdict(gain=gain, below=self._least, changes=len(self._run.replaced), **known)
         self._ledger.note(VERDICT, content(self.verdict))
         fault_point("judged", 1)
         return True

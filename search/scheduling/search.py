@@ -22,7 +22,7 @@ from search.scheduling.steering import Steering, moved
 from search.storage.ledger import Ledger
 from search.storage.logs import TrialLogs
 from search.storage.run import Run
-from search.storage.trials import end_attrs, epochs_reached, is_infeasible, last_epoch, stored_latency
+from search.storage.trials import end_attrs, epochs_reached, is_infeasible, last_epoch, num_workers, stored_latency
 from spaces.space import Space
 
 _NEVER_STOPS = "asha", "none"  # asha pauses trials, none trains them to the end
@@ -133,7 +133,8 @@ class Search:
         seed, reported = trial.user_attrs["seed"], len(trial.intermediate_values)
         decided, mates = self._decided(trial), self._stacks.mates(number, self.ledger)
         given: dict[str, Any] = {"decided": decided, "mates": mates, "latency": stored_latency(trial, self.run)}
-        return Leg(trial=number, params=trial.params, seed=seed, reported=reported, **given)
+        workers = num_workers(trial)
+        return Leg(trial=number, params=trial.params, seed=seed, reported=reported, workers=workers, **given)
 
     def _decided(self, trial: FrozenTrial) -> tuple[int, ...] | None:
         """The epochs after which `_goes_on` can be False while the search is not stopping; None for all."""

@@ -38,6 +38,7 @@ def keep_best(run: Run, trials: list[FrozenTrial], run_dir: Path) -> None:
     what = f"{run.metric} {format_value(best.value)} after {counted(epochs_reached(best), 'epoch')}"
     lines = [f"# The best trial of run {run.name}: trial {best.number}, {what}."]
     lines += [f"# Searched with {' '.join(f'--set {one.option}' for one in run.ranges)}"] if run.ranges else []
+    lines += [f"# The range of {one}" for one in run.replaced]
     if (seed := facts["seed"]) is not None:
         lines += ["", f"SEED = {seed}" + "  # of this trial: rw.seed_everything(SEED)" * (run.source is not None)]
     lines += ["", "PARAMS = {"]

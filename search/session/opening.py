@@ -250,13 +250,20 @@ def old_run(run_dir: Path, *, given: Mapping[str, Any], trials: int | None) -> R
     if changed:
         raise ValueError(
             f"run {run.name!r} cannot change what it searches ({'; '.join(changed)}); leave these options out, or "
-            f"give another --name"
+            f"give another --name{_longer(run, given.get('epochs'))}"
         )
     if trials is not None and trials < run.trials:
         raise ValueError(f"--trials must be at least {run.trials}, the number requested before, got {trials}")
     if run.study_url is None:
         check_database(run_dir / "study.db")
     return run
+
+
+def _longer(run: Run, epochs: int | None) -> str:
+    """How a search with more epochs begins with the best configurations of this one; empty if fewer are asked for."""
+    if epochs is None or epochs <= run.epochs:
+        return ""
+    return f"; a new search with more epochs can begin with the best of this one: --from {run.name}"
 
 
 def _shown(value: Any) -> str:

@@ -81,7 +81,8 @@ class Options:
     """Give a parameter one value in all trials: --fix lr=0.1. Repeat the option for several parameters."""
     set: Several = ()
     """Search other values of a parameter than the space states: --set lr=1e-4..1e-2:log, --set depth=2..4,
-    --set dropout=0..0.3:step=0.1 or --set optimizer=sgd,adamw. Repeat the option for several parameters."""
+    --set dropout=0..0.3:step=0.1 or --set optimizer=sgd,adamw. With --resume, new trials are drawn from these. Repeat
+    the option for several parameters."""
     question: Several = ()
     """Compare values of a parameter: --question batch_norm, or --question depth=2,3,4. Each value gets equally many
     epochs, and the best of each is searched; `rungwise ask` then answers. Repeat the option for several questions."""

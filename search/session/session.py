@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +34,14 @@ from search.scheduling.checkpoints import check_storage
 from search.scheduling.constraints import make_examiner
 from search.scheduling.messages import Events
 from search.scheduling.search import Search
-from search.session import opening, questions
+from search.session import changing, opening, questions
 from search.session.closing import close, report_fatal, say_stopped
 from search.session.console import Output, SearchConsole
 from search.session.expecting import check_priors_kept, resolve_priors
 from search.session.options import Options, resume_command
 from search.session.planning import plan
 from search.session.rules import check_min_epochs
-from search.session.setting import check_set_kept, resolve_set
+from search.session.setting import resolve_set
 from search.session.story import Story
 from search.session.summary import preview, summary
 from search.session.taking import check_from_kept, take
@@ -52,11 +53,11 @@ from search.storage.lease import hold_study
 from search.storage.ledger import Ledger
 from search.storage.lock import RunLock
 from search.storage.logs import logs_of
-from search.storage.run import Run, data_of, load_data, write_run
+from search.storage.run import Run, data_of, load_data
 from search.storage.space import space_of
 from search.storage.study import new_run
 from spaces.origin import short_name
-from spaces.ranges import as_stated, change, check_ends, describe_changes
+from spaces.ranges import change, check_ends, describe_changes
 from spaces.second import read_objectives
 from spaces.space import Space
 from trainables.files.stores import UnreachableError
@@ -192,14 +193,14 @@ class Session:
             stack.enter_context(RunLock(self.run_dir, force=self.options.force))
             held = hold_study(stack, self.run_dir, self.run)
         else:
-            write_run(self.run_dir, self.run)
+            changing.write_resumed(self.run_dir, self.run, held, self.space)
         for line in self._keep_code():
             console.print(f"note: {escape(line)}", soft_wrap=True)
-        run, slots = self.run, self.resources.slots
+        run = self.run
         console.print(
             f"{'searching' if self.new else 'resuming'} {escape(run.subject)}: {counted(run.trials, 'trial')} of up to"
-            f" {counted(run.epochs, 'epoch')}, rungs {' '.join(map(str, run.rungs))}, {slots} at once with"
-            f" {self.resources.described} each",
+            f" {counted(run.epochs, 'epoch')}, rungs {' '.join(map(str, run.rungs))}, {self.resources.at_once}"
+            f" with {self.resources.described} each",
             soft_wrap=True,
         )
         if self.new and len(run.rungs) == 1 and run.pruner == "asha" and run.epochs > 1:
@@ -279,7 +280,6 @@ def _open_old(options: Options, resources: Resources | None, *, given: Collectio
     space = space_of(run)
     dataset = data_of(run, space, data_dir=data_dir)
     opening.check_same(run, space=space, dataset=dataset)
-    check_set_kept(run, options.wishes, as_stated(space))
     check_priors_kept(run, options.expectations, space)
     check_from_kept(run, options.earlier)
     check_objectives_kept(run, options, given=given)
@@ -289,6 +289,8 @@ def _open_old(options: Options, resources: Resources | None, *, given: Collectio
     check_storage(run, new=False)
     run = replace(run, trials=max(run.trials, options.trials) if "trials" in given else run.trials, data_dir=data_dir)
     run = replace(run, source=source_code.describe_source(run.space, test=space.test is not None))
+    examine = partial(make_examiner, run, dataset)
+    run, space = changing.with_ranges(run, options, space, run_dir=run_dir, make_examiner=examine)
     resources = resources or plan(options, run)
     return Session(
         options=options, run=run, run_dir=run_dir, space=space, dataset=dataset, resources=resources, new=False

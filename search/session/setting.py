@@ -11,7 +11,6 @@ from trainables.data.names import did_you_mean, split_names
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-    from search.storage.run import Run
     from spaces.levels import Parameter
     from spaces.space import Space
 
@@ -194,14 +193,3 @@ def _number(text: str, kind: type) -> Any:
     if kind is int and value != int(value):
         raise ValueError(f"a whole number is needed, got {text[:80]}")
     return kind(value)
-
-
-def check_set_kept(run: "Run", wishes: Sequence[Wish], space: "Space") -> None:
-    """Raise ValueError if a resumed run is given other ranges than it was started with.
-
-    Args:
-        space: as its file states it.
-    """
-    if wishes and {one.parameter: one for one in resolve_set(wishes, space)} != {o.parameter: o for o in run.ranges}:
-        stored = " ".join(f"--set {one.option}" for one in run.ranges) or "the ranges of its space"
-        raise ValueError(f"run {run.name!r} searches {stored}, which cannot change; leave --set out")

@@ -21,6 +21,7 @@ from search.storage.presence import StudyLostError
 from search.storage.requests import Request
 from search.storage.run import Run
 from search.storage.trials import epochs_reached, is_from_earlier, is_infeasible
+from spaces.changes import ReplacedRange
 
 _ENDS = {
     TrialState.COMPLETE: "trial_finished",
@@ -30,8 +31,9 @@ _ENDS = {
 _ANSWERS = {"accepted": "request_accepted", "refused": "request_refused"}
 _ONCE = (
     "trial_started", "epoch_reported", "trial_paused", "trial_promoted", *_ENDS.values(), *_ANSWERS.values(),
+    "range_changed",
 )  # fmt: skip
-"""Events that each trial, each epoch of a trial, or each request has at most once."""
+"""Events that each trial, each epoch of a trial, each request, or each change of a range has at most once."""
 
 
 def _is_lost(line: Mapping[str, Any], known: Mapping[int, FrozenTrial]) -> bool:
@@ -84,8 +86,14 @@ class Story:
             self._complete(trial, recovered=True)
         for request in requests:
             self._answered(request, recovered=True)
+        for one in self._run.replaced:
+            self._replaced(one)
         if lines or own:
             self._append("search_resumed", trials=self._run.trials)
+
+    def _replaced(self, one: ReplacedRange) -> None:
+        fields = {"parameter": one.parameter, "before": one.text, "after": one.now, "first_trial": one.until}
+        self._append("range_changed", **fields, changed=one.changed)
 
     def _drop_lost(self, trials: Iterable[FrozenTrial]) -> None:
         """Remove all lines if one tells what the study lacks, which was then restored from an older copy."""
@@ -240,6 +248,8 @@ def _own(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
 def _key(event: str, fields: dict[str, Any]) -> tuple[Any, ...]:
     if event in _ENDS.values():
         return ("end", fields.get("trial"))
+    if event == "range_changed":
+        return (event, fields["parameter"], fields["first_trial"], fields["after"])
     return (event, fields.get("trial"), fields.get("epoch"), fields.get("request"))
 
 

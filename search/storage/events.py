@@ -22,6 +22,9 @@ SCHEMA: dict[str, dict[str, str]] = {
         "epochs": "count", "rungs": "counts", "sampler": "text", "pruner": "text", "seed": "count",
     },
     "search_resumed": {"trials": "count"},
+    "range_changed": {
+        "parameter": "text", "before": "text", "after": "text", "first_trial": "count", "changed": "text",
+    },
     "search_stopped": {"reason": "text", "detail": "text or null", "trials": "count"},
     "trial_started": {"trial": "count", "params": "object", "seed": "count", "tag": "text or null"},
     "epoch_reported": {"trial": "count", "epoch": "count", "value": "number or null", "metrics": "numbers"},

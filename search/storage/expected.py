@@ -52,6 +52,8 @@ class Verdict:
     """Epochs that the search had trained."""
     trials: _Count
     """The option --trials; with a larger one the rule judges again."""
+    changes: _Count = 0
+    """How often ranges had been replaced; after another change the rule judges again."""
 
     def text(self, metric: str) -> str:
         """`the next 270 epochs are expected to improve accuracy by ...`"""

@@ -11,7 +11,7 @@ from search.storage.earlier import Earlier
 from search.storage.folder import check_run
 from search.storage.source_code import describe_error
 from spaces import as_begun
-from spaces.changes import Prior, Scalar
+from spaces.changes import Prior, ReplacedRange, Scalar
 from spaces.changes import Range as SetRange
 from spaces.objectives import Constraint, Direction, Objective
 from spaces.origin import short_name
@@ -90,12 +90,12 @@ class Run:
     trials: Annotated[int, Range(low=0, high=10**9)]
     baseline: dict[str, Scalar]
     plan: tuple[Planned, ...] = ()
-    fixed: dict[str, Scalar] = field(default_factory=dict)
-    """Parameters that have one value in all trials."""
+    fixed: dict[str, Scalar] = field(default_factory=dict)  # parameters that have one value in all trials
     questions: tuple[Question, ...] = ()
     """Parameters whose values are compared."""
     ranges: tuple[SetRange, ...] = ()
     """Ranges that this search has in place of those of its space."""
+    replaced: tuple[ReplacedRange, ...] = ()  # ranges that a resumed search replaced, in their order
     priors: tuple[Prior, ...] = ()
     """Values that the user expects to be good."""
     earlier: tuple[Earlier, ...] = ()
@@ -128,8 +128,8 @@ class Run:
     slots: Annotated[int, Range(low=0, high=10**9)] = 1
     cpus_per_trial: Annotated[int, Range(low=0, high=10**9)] = 1
     gpus_per_trial: Annotated[float, Range(low=0, high=10**9)] = 0.0
-    workers_per_trial: Annotated[int, Range(low=1, high=10**9)] = 1
-    """Processes that train a trial together."""
+    workers_per_trial: Annotated[int, Range(low=1, high=10**9)] = 1  # processes that train a trial together
+    workers_by_config: bool = False  # whether each configuration decides their number
     env: tuple[str, ...] = ()  # names of variables that training processes get; no value is stored
     logger: Logger = "none"
     """Logger that gets the results as well, also when the run is resumed."""

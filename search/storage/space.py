@@ -11,4 +11,4 @@ def space_of(run: Run) -> Space:
     Raises:
         ValueError: it is not there any more, or cannot have the ranges of the run any more.
     """
-    return change(load(run.space), run.ranges)
+    return change(load(run.space), run.ranges, run.replaced)

@@ -20,6 +20,9 @@ INFEASIBLE = "infeasible"
 STOP_EPOCH = "stop_epoch"
 """User attribute of a trial that ends before the full budget, as its plan says: its last epoch."""
 
+WORKERS = "workers"
+"""User attribute of a trial whose configuration decides how many workers train it (`Space(workers=...)`)."""
+
 OF_THE_MACHINE = (
     "started", "node", "worker", "device", "weights", "threads", "micro_batch", "compute_seconds", "input_seconds",
     "evaluation_seconds", "images_per_second", "gpu_memory_bytes",
@@ -60,6 +63,11 @@ def epochs_reached(trial: FrozenTrial) -> int:
 def is_paused(trial: FrozenTrial, *, rungs: Sequence[int], live: Collection[int]) -> bool:
     """Whether the trial waits at a rung below the full budget, without a worker."""
     return trial.state == TrialState.RUNNING and trial.number not in live and epochs_reached(trial) in rungs[:-1]
+
+
+def num_workers(trial: FrozenTrial) -> int:
+    """How many workers the configuration of the trial asks for; 1 if that is not for it to decide."""
+    return int(trial.user_attrs.get(WORKERS, 1))
 
 
 def num_weights(trial: FrozenTrial) -> int | None:

@@ -37,22 +37,38 @@ class Conditions:
         self._folder = WorkFolder(setting.scratch)
         self._is_prepared = False
 
-    def prepare(self, model: nn.Module, **options: Any) -> nn.Module:
+    def prepare(self, model: nn.Module, *, sharded: bool = False, **options: Any) -> nn.Module:
         """Move a model to the device; if several workers train the trial, average its gradients over them.
 
-        Keep the model that you give for `state_dict` in a class of your own and for an evaluation by one worker alone.
+        Keep the model that you give for `state_dict` in a class of your own and for an evaluation by one worker alone,
+        unless it is sharded.
 
         Args:
             model: with the same weights in every worker, which they have if all build it in the same way.
-            options: of `torch.nn.parallel.DistributedDataParallel`, such as `find_unused_parameters`.
+            sharded: divide the parameters, gradients and states of the optimizer over the workers (FSDP), for a model
+                that is too large for one device. Make the optimizer after this call.
+            options: of `torch.nn.parallel.DistributedDataParallel`, such as `find_unused_parameters`, or of
+                `torch.distributed.fsdp.fully_shard`, such as `mp_policy`; not used with one worker.
 
         Returns:
-            The model itself with one worker, otherwise a `DistributedDataParallel` around it. Its gradients are means
-            over the workers, so take an equal share of each batch: `rows[run.rank :: run.world_size]`.
+            The model itself with one worker, otherwise a `DistributedDataParallel` around it, or the model itself with
+            sharded parameters. Its gradients are means over the workers, so take an equal share of each batch:
+            `rows[run.rank :: run.world_size]`.
+
+        Raises:
+            MisuseError: `sharded=True` in a class of your own, with several workers.
         """
         self._is_prepared = True
+        if sharded and self.world_size > 1:
+            return self._shard(model, options)
         model = model.to(self.device)
         return nn.parallel.DistributedDataParallel(model, **options) if self.world_size > 1 else model
+
+    def _shard(self, model: nn.Module, options: dict[str, Any]) -> nn.Module:
+        raise MisuseError(
+            "run.prepare(model, sharded=True) needs a function, Space(train=...), because the state of a class is that"
+            " of worker 0 alone, which has a part of the model; write a function, or leave out sharded=True"
+        )
 
     def _check_prepared(self) -> None:
         """Raise MisuseError if several workers would each train a model of their own."""

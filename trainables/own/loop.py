@@ -94,7 +94,7 @@ class Loop:
         elif self._event in ("ready", "epoch"):
             self._resume()
         if self._event == "epoch" and self.run._done == self._setting.epochs:
-            self._kept = copied(self._collect())
+            self._kept = self._snapshot()
             self._resume()  # the code behind the loop
         whole = self._event == "epoch" or (self._event == "returned" and self.run._finished)
         if self.run._fault is not None or not whole:
@@ -187,6 +187,11 @@ class Loop:
             "random": self._random,
             **self.run._state(),
         }
+
+    def _snapshot(self) -> dict[str, Any]:
+        """The state as it is now, which the code behind the loop does not change."""
+        state, gathered = self._collect(), self.run._gathered
+        return copied(state) if gathered is None else {**copied({**state, "objects": {}}), "objects": gathered}
 
     def _failure(self) -> BaseException:
         if self.run._fault is not None:

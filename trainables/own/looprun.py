@@ -2,14 +2,19 @@
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from torch import nn
 
 from trainables.own.conditions import Conditions
 from trainables.own.randomness import set_random_states
 from trainables.own.reported import checked
 from trainables.own.stored import from_plain, to_plain
 from trainables.own.tracked import load_state, state_of, unwrapped
-from trainables.trainable import MisuseError, Setting, StateError
+from trainables.trainable import Diverged, MisuseError, Setting, StateError
+
+if TYPE_CHECKING:
+    from trainables.own.sharded import Shards
 
 
 class Paused(BaseException):
@@ -26,6 +31,9 @@ class LoopRun(Conditions):
         self._metric = metric
         self._objects: dict[str, Any] = {}
         self._restored: dict[str, Any] | None = None
+        self._shards: Shards | None = None
+        self._gathered: dict[str, Any] | None = None
+        """The states of the tracked objects after an epoch, if models are sharded."""
         self._done = 0
         self._current: int | None = None
         self._report: dict[str, Any] | None = None
@@ -66,7 +74,7 @@ class LoopRun(Conditions):
             thing = unwrapped(given)
             if name in self._objects and self._objects[name] is not thing:
                 self._misuse(f"{name!r} is already tracked; give the second one another name")
-            state_of(thing, name)  # says at once what cannot be stored
+            self._check(thing, name)
             self._objects[name] = thing
             if self._restored is not None:
                 self._load(name, thing, self._restored["objects"])
@@ -87,14 +95,34 @@ class LoopRun(Conditions):
             self._misuse("run.report was called outside the loop; write `for epoch in run.epochs:` around the epoch")
         if self._report is not None:
             self._misuse(f"epoch {self.epoch} was reported twice; call run.report once per epoch, with all metrics")
-        own = self.rank == 0
-        self._report = checked(metrics, metric=self._metric, epoch=self.epoch, final=self.final) if own else {}
+        try:
+            told = checked(metrics, metric=self._metric, epoch=self.epoch, final=self.final) if self.rank == 0 else {}
+        except Diverged as error:
+            if self._shards is None:
+                raise
+            self._fault, told = error, {}  # raised at the end of the epoch, where the other workers wait
+        self._report = told
+
+    def _shard(self, model: nn.Module, options: dict[str, Any]) -> nn.Module:
+        from trainables.own.sharded import Shards  # imports more of torch
+
+        if self._shards is None:
+            self._shards = Shards(self.device)
+        return self._shards.add(model, options)
+
+    def _check(self, thing: Any, name: str) -> None:
+        """Say at once what cannot be stored."""
+        if self._shards is None:
+            state_of(thing, name)
+        else:
+            self._shards.check(thing, name)
 
     def _load(self, name: str, thing: Any, stored: Mapping[str, Any]) -> None:
         if name not in stored:
             known = ", ".join(stored) or "nothing"
             raise StateError(f"it has no {name!r} (it has {known})")
-        load_state(thing, name, stored[name])
+        load = load_state if self._shards is None else self._shards.load
+        load(thing, name, stored[name])
 
     def _next(self) -> int:
         """Called by the loop: ends the epoch that was trained, if one was, and begins the next."""
@@ -104,14 +132,19 @@ class LoopRun(Conditions):
         if self._current is None:
             if self._restored is not None:
                 set_random_states(self._restored["random"])
+                self._restored = None  # a whole state, which would stay in memory
             if self._done < self.num_epochs:
                 self._check_prepared()
                 self._hand_over("ready")
         else:
             if self._report is None and self.rank == 0:
                 self._misuse(f"epoch {self._current} was never reported; call run.report({self._metric}=...) in it")
+            if self._shards is not None:
+                self._shards.agree(self._fault)
+                self._gathered = self._shards.gather(self._objects)
             self._done = self._current
             self._hand_over("epoch")
+            self._gathered = None
         if self._done >= self.num_epochs:
             self._current, self._finished = None, True
             raise StopIteration
@@ -135,8 +168,11 @@ class LoopRun(Conditions):
         self._folder.write(stored["files"])
 
     def _state(self) -> dict[str, Any]:
+        found = self._gathered
+        if found is None:
+            found = {name: state_of(thing, name) for name, thing in self._objects.items()}
         return {
-            "objects": {name: state_of(thing, name) for name, thing in self._objects.items()},
+            "objects": found,
             "state": to_plain(self.state, "run.state"),
             "files": self._folder.read(),
         }

@@ -1,7 +1,7 @@
 """Converts the state of the user's code into tensors and plain values, which load without unpickling."""
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -67,15 +67,20 @@ def from_plain(value: Any) -> Any:
 
 def copied(value: Any) -> Any:
     """A plain value whose tensors share no memory with it."""
+    return mapped(value, lambda tensor: tensor.detach().clone())
+
+
+def mapped(value: Any, change: Callable[[torch.Tensor], Any]) -> Any:
+    """The value with `change` applied to the tensors in its dicts, lists and tuples."""
     if isinstance(value, torch.Tensor):
-        return value.detach().clone()
+        return change(value)
     if isinstance(value, dict):
-        found = ((key, copied(part)) for key, part in value.items())
+        found = ((key, mapped(part, change)) for key, part in value.items())
         return _with_versions(OrderedDict(found), value) if isinstance(value, OrderedDict) else dict(found)
     if isinstance(value, list):
-        return [copied(part) for part in value]
+        return [mapped(part, change) for part in value]
     if isinstance(value, tuple) and not isinstance(value, torch.Size):
-        return tuple(copied(part) for part in value)
+        return tuple(mapped(part, change) for part in value)
     return value
 
 

@@ -1,7 +1,7 @@
 """The states of objects that training code tracks: models, optimizers, schedulers, generators of random numbers."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,8 +24,11 @@ def is_trackable(thing: object) -> bool:
     return callable(getattr(thing, "state_dict", None)) and callable(getattr(thing, "load_state_dict", None))
 
 
-def state_of(thing: Any, name: str) -> Any:
+def state_of(thing: Any, name: str, *, change: Callable[[Any], Any] = lambda state: state) -> Any:
     """The object's state as tensors and plain values, which share its memory.
+
+    Args:
+        change: applied to what its `state_dict` returns.
 
     Raises:
         MisuseError: it has no state.
@@ -44,11 +47,14 @@ def state_of(thing: Any, name: str) -> Any:
             f"run.track({name}=...) needs an object with state_dict and load_state_dict, got a"
             f" {type(thing).__name__}; keep plain values in run.state, and files in run.folder"
         )
-    return to_plain(thing.state_dict(), f"the state of {name!r}")
+    return to_plain(change(thing.state_dict()), f"the state of {name!r}")
 
 
-def load_state(thing: Any, name: str, stored: Any) -> None:
+def load_state(thing: Any, name: str, stored: Any, *, change: Callable[[Any], Any] = lambda state: state) -> None:
     """Restore the state that `state_of` returned.
+
+    Args:
+        change: applied to what its `load_state_dict` gets.
 
     Raises:
         StateError: the state is of another object.
@@ -63,7 +69,7 @@ def load_state(thing: Any, name: str, stored: Any) -> None:
                 version, words, gauss = stored
                 thing.setstate((version, tuple(words), gauss))
             case _:
-                thing.load_state_dict(from_plain(stored))
+                thing.load_state_dict(change(from_plain(stored)))
     except (RuntimeError, TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise StateError(f"{name!r} does not fit: {reason}") from error
