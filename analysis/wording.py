@@ -115,6 +115,17 @@ def _alike(found: dict[str, float], *, sign: str) -> list[str]:
     return [f"{round(value, decimals) + 0.0:{sign},.{decimals}f}" for value in values]  # + 0.0: no minus zero
 
 
+def together_on_front(count: int, second: str) -> str:
+    """What joint intervals of a front say, as sentences."""
+    these = "Both" if count == 2 else f"All {count}"
+    return (
+        f"{these} joint intervals hold together with 95 % probability, over test rows and seeds. An interval under "
+        f"'Configurations compared' holds with 95 % probability by itself. The front was chosen by validation values, "
+        f"which are therefore optimistic; the test values are not, because the test rows took no part in the choice. "
+        f"The values of {second} are those of the search."
+    )
+
+
 def p_value(p: float) -> str:
     """`0.03`, or `< 0.001`."""
     return "< 0.001" if p < 0.001 else f"{p:.2g}"

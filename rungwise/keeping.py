@@ -75,13 +75,15 @@ def _export(options: Export) -> None:
         raise ValueError("--json needs --out, because standard output would have the table as well")
     folder = find_run(options.run, options.runs_dir)
     from analysis.studies.export import write_csv, write_json, write_parquet
+    from analysis.studies.tradeoff import with_second
     from analysis.studies.trials import read_trials
     from search.process.disk import writable
     from search.storage.run import read_run
     from search.storage.study import open_study
 
-    found = read_trials(open_study(folder), read_run(folder))
-    table = found.epochs if options.epochs else found.trials
+    study, run = open_study(folder), read_run(folder)
+    found = read_trials(study, run)
+    table = found.epochs if options.epochs else with_second(found.trials, run, study.get_trials(deepcopy=False))
     if options.out is None:
         write_csv(table, sys.stdout)
         return

@@ -8,6 +8,8 @@ from trainables.data.names import did_you_mean
 
 COSTS = ("weights", "macs")
 """Costs before training that the built-in spaces have; smaller is better."""
+LATENCY = "latency"
+"""Milliseconds for one row: measured before the first epoch of a built-in network, and reported by each epoch."""
 _ENDS: dict[str, Direction] = {"min": "minimize", "max": "maximize"}
 
 
@@ -72,12 +74,20 @@ def usual_direction(name: str) -> Direction | None:
     return "minimize" if known.less_is_better else "maximize"
 
 
-def second_of(stated: Sequence[Stated], *, first: Objective, costs: Sequence[str]) -> Second | None:
+def measures_latency(second: Second | None, *, built_in: bool) -> bool:
+    """Whether a search with this second objective measures the latency of its networks."""
+    return built_in and second is not None and second.name == LATENCY
+
+
+def second_of(
+    stated: Sequence[Stated], *, first: Objective, costs: Sequence[str], built_in: bool = False
+) -> Second | None:
     """The objective beside the metric of the space; None if the metric alone is stated, or nothing.
 
     Args:
         first: the metric of the space, which may be stated as well and is then no further objective.
         costs: names of the costs that are known before training.
+        built_in: whether built-in networks are trained, whose latency is measured.
 
     Raises:
         ValueError: there are too many, or the direction of one is not known; the line has the option.
@@ -94,8 +104,10 @@ def second_of(stated: Sequence[Stated], *, first: Objective, costs: Sequence[str
         names = " and ".join(one.name for one in further)
         raise ValueError(f"--objective: one objective beside {first.metric} is possible, got {names}; leave one out")
     (one,) = further
-    known = one.name in costs
-    direction = one.direction or ("minimize" if known else None)
+    known, is_measured = one.name in costs, built_in and one.name == LATENCY
+    if is_measured and one.direction == "maximize":
+        raise ValueError(f"--objective {LATENCY}: the direction is min, got max; leave :max out")
+    direction = one.direction or ("minimize" if known or is_measured else None)
     if direction is None:
         names = f" (known before training: {', '.join(costs)}{did_you_mean(one.name, costs)})" if costs else ""
         raise ValueError(f"--objective {one.name[:80]} needs a direction, :min or :max{names}")

@@ -58,6 +58,20 @@ def test_columns_can_be_listed_and_typed(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
+    ("text", "objectives"),
+    [
+        ("objective: weights", ("weights",)),
+        ("objective: {latency: min}", ("latency:min",)),
+        ("objective: {accuracy: null, weights: min}", ("accuracy", "weights:min")),
+        ("objective:\n  - accuracy\n  - speed: max", ("accuracy", "speed:max")),
+        ("objective: ['latency:min']", ("latency:min",)),
+    ],
+)
+def test_objectives_can_be_names_or_names_with_directions(tmp_path: Path, text: str, objectives: tuple[str, ...]):
+    assert given(tmp_path, text).options.objective == objectives
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("trails: 5", r"my.yaml, line 1: there is no option 'trails' \(did you mean trials\?\)"),
@@ -72,6 +86,8 @@ def test_columns_can_be_listed_and_typed(tmp_path: Path):
         ("resume: true", r"resume is given on the command line, not in a file of options"),
         ("config: other.yaml", r"config is given on the command line"),
         ("pruner: ahsa", r"^--pruner must be one of 'asha', .*, got 'ahsa' \(.*my.yaml, line 1\)$"),
+        ("seed: 1\nobjective: {latency: 3}", r"my.yaml, line 2: objective latency must be min or max, got 3"),
+        ("objective: {latency: [min]}", r"objective latency must be min or max, got a list"),
         ("fix: [[1]]", r"fix must be a text or a number, got a list"),
     ],
 )

@@ -22,11 +22,11 @@ from search.process.arguments import parse
 from search.runtime.resources import Resources
 from search.scheduling.constraints import Examination, broken_metric, make_price
 from search.session.bestfiles import keep_best
-from search.session.console import summarise
+from search.session.console import SearchConsole, summarise
 from search.session.fixed import FixedTraining
 from search.session.options import Options
 from search.session.session import Session
-from search.session.tradeoffs import check_objectives_kept, evenly, front_facts, front_table
+from search.session.tradeoffs import check_objectives_kept, describe_front, evenly, front_facts, front_table
 from search.storage.run import read_run
 from search.storage.space import space_of
 from search.storage.study import new_run, open_study, resume_study
@@ -321,6 +321,20 @@ def test_a_question_is_not_asked_of_a_run_with_two_objectives(tmp_path: Path):
 
 def test_the_reference_is_the_median_of_the_metric_and_far_below_the_worst_cost():
     assert _reference([(-1.0, 2.0), (0.25, 0.0), (3.0, -2.0)]) == (0.25, -6.0)
+
+
+def test_the_live_view_has_the_front_in_a_line_that_follows_the_trials_that_end():
+    assert describe_front(run_of(), FRONT) == "front so far: 3 trials, accuracy 0.5000 to 0.9000, weights 50 to 900"
+    assert describe_front(run_of(), FRONT[:1]) == "front so far: 1 trial, accuracy 0.9000, weights 900"
+    assert describe_front(run_of(), []) == describe_front(make_run(), FRONT) == ""
+    console = Console(width=100, record=True, file=io.StringIO(), force_terminal=True)
+    follower = SearchConsole(run_of(), console=console)
+    for trial in FRONT[:2]:
+        follower.started(trial)
+        follower.ended(trial)
+        console.print(follower._render())
+    shown = console.export_text()
+    assert shown.index("front so far: 1 trial,") < shown.index("front so far: 2 trials, accuracy 0.8000 to 0.9000")
 
 
 def test_the_front_is_in_the_table_the_answer_and_the_files(tmp_path: Path):

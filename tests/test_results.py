@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from analysis.studies.results import BaselineResult, Entrant, FinalResults, ResultsError, recorded_openings
+from analysis.studies.openings import recorded_openings
+from analysis.studies.results import BaselineResult, Entrant, FinalResults, ResultsError
 from tests.searching import ROOT
 
 WHOLE: dict[str, Any] = {

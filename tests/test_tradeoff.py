@@ -1,6 +1,7 @@
 """What comes after a search with two objectives: the section of the report, and which trials are evaluated."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,17 @@ from optuna.trial import TrialState
 from analysis import report
 from analysis.evaluation.contenders import choose
 from analysis.evaluation.preferred import preferred, read_pick
-from analysis.pages.page import Folder
+from analysis.pages.live import SEARCHING, Progress, live_page
+from analysis.pages.page import Folder, Poll
 from analysis.pages.tradeoff import tradeoff_section
 from analysis.plots.tradeoff import plot_tradeoff
-from analysis.studies.tradeoff import tradeoff
+from analysis.studies.tradeoff import tradeoff, with_second
 from analysis.studies.trials import read_trials
 from search.storage.run import Run
 from search.storage.study import open_study
 from spaces.second import Second
 from tests.benches import SPACE
-from tests.fronts import FRONT, run_of
+from tests.fronts import FRONT, finished, run_of
 from tests.ledgers import make_run
 from tests.stored import store
 from tests.synthetic import make_study
@@ -117,6 +119,42 @@ def test_the_figure_has_all_finished_trials_the_front_as_steps_and_the_baseline(
     assert len(baseline) == 1  # type: ignore[arg-type]
     assert "smaller is better" in ax.get_xlabel()
     plt.close("all")
+
+
+def test_exported_trials_have_the_second_objective_and_whether_they_are_on_the_front():
+    study = optuna.create_study(direction="maximize")
+    delays = [[{"delay": 3.0}] * 8 + [{"delay": 2.0 - number}] for number in range(5)]
+    study.add_trials([finished(n, t.value, n, history=h) for n, (t, h) in enumerate(zip(FRONT, delays, strict=True))])  # type: ignore[arg-type]
+    trials = read_trials(study)
+    delay = Second(name="delay", direction="maximize", known=False)
+    found = with_second(trials.trials, run_of(second=delay), study.trials)
+    assert found["delay"].tolist() == [2.0, 1.0, 0.0, -1.0, -2.0]
+    assert found["on_front"].tolist() == [True, False, False, False, False]
+    assert [*found.drop(columns=["delay", "on_front"]).columns] == [*trials.trials.columns]
+    known = with_second(trials.trials, run_of(), study.trials)
+    assert set(known.columns) - set(trials.trials.columns) == {"on_front"}, "weights have a column"
+    seconds = with_second(trials.trials, run_of(second=replace(delay, name="seconds")), study.trials)
+    assert set(seconds.columns) - set(trials.trials.columns) == {"on_front", "second_seconds"}
+    assert with_second(trials.trials, make_run(), study.trials) is trials.trials
+
+
+def test_the_page_of_a_running_search_has_the_front_so_far():
+    def page(run: Run, count: int) -> str:
+        study = optuna.create_study(direction="maximize")
+        study.add_trials(FRONT[:count])
+        progress = Progress(activity=SEARCHING, started=count, ended=count, asked=9, as_of="12:00:00")
+        front = tradeoff(run, study.trials) if run.second else None
+        poll = Poll(version="1", seconds=2.0)
+        return live_page(Path("runs/x"), run, read_trials(study, run), progress, poll=poll, front=front)
+
+    found = re.search(r'<h2 id="front">Front</h2>.*?</section>', page(run_of(), 5), re.S)
+    assert found
+    cells = re.findall(r"<td[^>]*>([^<]*)</td>", found[0])
+    assert found[0].count("<tr>") == 4, "the head, and trials 0, 1 and 4"
+    assert {"90.00 %", "900", "100", "50.00 %"} <= set(cells)
+    assert "no other one is at least as good in accuracy and in weights" in found[0]
+    assert "No trial has been trained to the end yet." in page(run_of(), 0)
+    assert 'id="front"' not in page(make_run(), 5)
 
 
 def test_a_search_with_one_objective_has_no_such_section(tmp_path: Path):

@@ -13,6 +13,7 @@ from trainables.training import metrics
 from trainables.training.best_epoch import begin_training
 from trainables.training.config import TrainConfig
 from trainables.training.folds import FoldedTraining
+from trainables.training.latency import measure_latency
 from trainables.training.share import Share
 from trainables.training.stacked import Stacked, can_stack
 
@@ -72,3 +73,7 @@ class Supervised:
         """Weights, and multiply-adds for one row."""
         cost = measure_cost(config.model, data)
         return {"weights": cost.num_weights, "macs": cost.macs}
+
+    def latency(self, config: TrainConfig, data: Dataset, *, device: str) -> float:
+        """Milliseconds in which the network predicts one row; see `measure_latency`."""
+        return measure_latency(config.model, data, device=device)

@@ -143,6 +143,15 @@ class Stacking(Protocol):
         ...
 
 
+@runtime_checkable
+class Timing(Protocol):
+    """A task that can measure how long the network of a configuration takes to predict, before it is trained."""
+
+    def latency(self, config: Any, data: Any, *, device: str) -> float:
+        """Milliseconds for one row on this device."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Selection:
     """The rows of a data set that a search uses: where they are, which subset, and how a table is read.

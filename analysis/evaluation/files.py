@@ -57,6 +57,8 @@ def redraw_figures(results: FinalResults, folder: Path) -> None:
 
 def _figures(results: FinalResults, x: np.ndarray) -> Iterator[Named]:
     yield "contenders", partial(final_plots.plot_entrants, results)
+    if results.front:
+        yield "front", partial(final_plots.plot_front, results)
     if results.confused is not None:
         yield "classes", partial(final_plots.plot_classes, results)
         yield "confusion", partial(final_plots.plot_confusion, results)
@@ -115,6 +117,9 @@ def write_tables(
         for metric, found in e.scores.items()
     ]
     write_csv(pd.DataFrame(rows), folder / "contenders.csv")
+    front = [{"contender": e.name, **e.joint} for e in results.front]
+    if front:
+        write_csv(pd.DataFrame(front).rename(columns={"second": results.second["name"]}), folder / "front.csv")
     _write_table_parts(results, folder)
     winner, grouped = results.winning, {} if groups is None else {"group": groups}
     if not winner.classes:

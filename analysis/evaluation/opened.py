@@ -15,6 +15,7 @@ import numpy as np
 
 from analysis.evaluation import record
 from analysis.evaluation.files import num_figures, write_figures, write_tables
+from analysis.evaluation.front import with_front
 from analysis.evaluation.greedy import Pool, evaluate_ensemble, export_ensemble, pool_of_networks, pool_of_trials
 from analysis.evaluation.job import Job
 from analysis.evaluation.networks import Failure, Network, restore, restore_kept
@@ -130,6 +131,7 @@ def _score(
     parts |= {"task": job.dataset.task, "image_shape": list(job.dataset.image_shape)}
     parts["conditions"] = record.describe_conditions(test, winner, job.dataset)
     parts["entrants"] = record.describe_entrants(measured, found, y, metric=metric, classes=classes, groups=test.groups)
+    parts = with_front(job, parts, found)
     parts["few_seeds"] = record.few_seeds(found[winner.name], metric, found.get(BASELINE))
     parts["baselines"] = describe_baselines(answers, found, winner=winner.name, metric=metric)
     train_y = job.dataset.train.y.numpy()

@@ -9,6 +9,7 @@ import numpy as np
 
 from analysis.evaluation import record
 from analysis.evaluation.files import num_figures, write_figures, write_tables
+from analysis.evaluation.front import with_front
 from analysis.evaluation.job import Job
 from analysis.evaluation.networks import Failure, Network, rebuild
 from analysis.progress import Advance, say, step
@@ -111,6 +112,7 @@ def _score(job: Job, tested: Sequence[tuple[list[Network], Found]]) -> dict[str,
     results["few_seeds"] = record.few_seeds(found[winner.name], metric, found.get(BASELINE))
     results["conditions"] = _conditions(winner, first)
     results["entrants"] = record.describe_entrants(measured, found, y, metric=metric, classes=shown, sign=sign)
+    results = with_front(job, results, found)
     if isinstance(first, Answered) and first.kind != "multilabel":
         parts = record.describe_winner(y, winner, classes=shown, train_y=None, seed=job.run.seed)
         results |= {

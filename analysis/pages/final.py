@@ -25,6 +25,7 @@ from analysis.studies.criterion import BASELINE
 from analysis.studies.openings import OpeningsError, read_openings, times, times_opened
 from analysis.studies.results import FinalResults, ResultsError
 from search.process.arguments import command
+from search.session.tradeoffs import shown_number
 from search.storage.run import read_run
 from search.storage.study import open_study
 
@@ -44,6 +45,8 @@ _REVIEWED = "Range: "
 _SEE_REVIEW = Markup('Ranges to extend or to leave out: see the <a href="#review">review of the best trials</a>.')
 _CAPTIONS = {
     "contenders": "All configurations on the test rows: each seed, and the mean over seeds with its 95 % interval.",
+    "front": "The front of the search on the test rows. All intervals hold together with 95 % probability. Diamonds: "
+    "values of the validation rows, by which the front was chosen.",
     "classes": "Precision, recall and F1 of the winner for each class, the lowest first.",
     "confusion": "Confusion matrix of the winner over all seeds, in percent of the rows of each label.",
     "calibration": "Reliability of the exported network: accuracy against confidence, in 15 bins of equal mass.",
@@ -157,6 +160,7 @@ def _context(results: FinalResults) -> dict[str, Any]:
         "smaller": results.is_less_better,
         "images": len(results.image_shape) == 3,
         "hardware": results.hardware,
+        "front": [(entrant, shown_number(entrant.joint["second"])) for entrant in results.front],
         "topics": {k: v for k, v in topics.items() if v},
     }
 

@@ -18,8 +18,10 @@ from analysis.pages.summary import best_table, states
 from analysis.prose.outcome import searched
 from analysis.studies.amounts import cost, value_text
 from analysis.studies.steered import steered
+from analysis.studies.tradeoff import front_rows
 from analysis.studies.trials import FAILED, INFEASIBLE, UNFINISHED, WAITING, Trials
 from search.session.options import Options, resume_command
+from search.session.tradeoffs import evenly, shown_number
 from search.storage.run import Run
 
 SEARCHING, INTERRUPTED, FINISHED = "searching", "interrupted", "finished"
@@ -81,7 +83,9 @@ def broken_page(name: str, reason: str, *, poll: Poll) -> str:
     return page_html(title=f"Watching {name}", summary=summary, sections=[], footer=_footer(""), poll=poll)
 
 
-def live_page(run_dir: Path, run: Run, trials: Trials, progress: Progress, *, poll: Poll) -> str:
+def live_page(
+    run_dir: Path, run: Run, trials: Trials, progress: Progress, *, poll: Poll, front: pd.DataFrame | None = None
+) -> str:
     """The page of a search.
 
     Args:
@@ -90,9 +94,10 @@ def live_page(run_dir: Path, run: Run, trials: Trials, progress: Progress, *, po
         trials: as the study has them now.
         progress: how far the search is.
         poll: how the page finds out that it has changed.
+        front: of a search with two objectives, as `analysis.studies.tradeoff.tradeoff` returns it.
     """
     course = _course(trials)
-    sections = [course, _trials(trials)]
+    sections = [course, *_front(run, trials, front), _trials(trials)]
     if (failures := _failures(trials)) is not None:
         sections.append(failures)
     return page_html(
@@ -145,6 +150,26 @@ def _course(trials: Trials) -> Section:
     shown = said if len(trials.parameters) > 1 else said[:2]
     hosts = [Picture(name=name, svg=Markup(""), alt=alt, caption=text, wide=wide) for name, alt, text, wide in shown]
     return Section(id="search", title="Search", blocks=tuple(hosts) if len(trials.measured) else ())
+
+
+def _front(run: Run, trials: Trials, found: pd.DataFrame | None) -> list[Section]:
+    """The front so far as a table; none for a search with one objective."""
+    if run.second is None or found is None:
+        return []
+    front = found[found["front"]]
+    if front.empty:
+        return [Section(id="front", title="Front", blocks=(text("No trial has been trained to the end yet."),))]
+    shown = front.loc[evenly(list(front.index), _MOST_ROWS)]
+    table = front_rows(trials, shown, run.second.name)
+    table[trials.metric] = [value_text(trials, float(value)) for value in shown["value"]]
+    table[run.second.name] = [shown_number(float(value)) for value in shown["second"]]
+    some = f" {len(shown)} of {len(front)}." if len(shown) < len(front) else ""
+    caption = (
+        f"The complete trials for which no other one is at least as good in {wording.named(trials.metric)} and in"
+        f" {run.second.name}, and better in one.{some}"
+    )
+    names = [parameter.name for parameter in trials.parameters]
+    return [Section(id="front", title="Front", blocks=(make_table("front", table, caption=caption, parameters=names),))]
 
 
 def _trials(trials: Trials) -> Section:

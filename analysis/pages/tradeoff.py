@@ -2,16 +2,15 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 from analysis.pages.page import Folder, Section, text
 from analysis.plots.tradeoff import plot_tradeoff
-from analysis.studies.tradeoff import tradeoff
-from analysis.studies.trials import Trials, config_of
+from analysis.studies.tradeoff import front_rows, tradeoff
+from analysis.studies.trials import Trials
 from analysis.wording import named
 from search.process.text import counted
 from search.storage.run import Run
 from search.storage.study import open_study
+from spaces.second import Second, measures_latency
 
 
 def tradeoff_section(trials: Trials, run: Run | None, run_dir: Path, folder: Folder) -> Section | None:
@@ -23,14 +22,14 @@ def tradeoff_section(trials: Trials, run: Run | None, run_dir: Path, folder: Fol
     metric = named(trials.metric)
     if table.empty:
         return Section(id="tradeoff", title="Trade-off", blocks=(text("No trial is trained to the full budget yet."),))
-    known = "It is known before training." if second.known else "Each epoch reports it."
     front = table[table["front"]]
     lines = [
-        f"The search has a second objective, {second.name}. {known}",
+        f"The search has a second objective, {second.name}. {_source(run, second)}",
         f"{counted(len(front), 'finished trial')} of {len(table)} {'is' if len(front) == 1 else 'are'} on the front: no"
         f" other one is at least as good in both objectives and better in one.",
         f"Values are those of the validation rows, on which the search chose, so they are rather optimistic, most of"
-        f" all that of trial {int(front.iloc[0]['number'])}.",
+        f" all that of trial {int(front.iloc[0]['number'])}. Intervals around them would be too optimistic as well: the"
+        f" final evaluation with --front measures the front on the test rows, with intervals that hold together.",
     ]
     return Section(
         id="tradeoff",
@@ -46,7 +45,7 @@ def tradeoff_section(trials: Trials, run: Run | None, run_dir: Path, folder: Fol
             ),
             folder.table(
                 "front",
-                _front_table(trials, front, second.name),
+                front_rows(trials, front, second.name),
                 caption=f"The front, best {metric} first.",
                 parameters=[parameter.name for parameter in trials.parameters],
             ),
@@ -54,10 +53,8 @@ def tradeoff_section(trials: Trials, run: Run | None, run_dir: Path, folder: Fol
     )
 
 
-def _front_table(trials: Trials, front: pd.DataFrame, second: str) -> pd.DataFrame:
-    rows = [
-        {"trial": int(row["number"]), trials.metric: row["value"], second: row["second"]}
-        | config_of(trials.trials.loc[row["number"]])
-        for _, row in front.iterrows()
-    ]
-    return pd.DataFrame(rows)
+def _source(run: Run, second: Second) -> str:
+    """Where the values of the second objective come from."""
+    if measures_latency(second, built_in=bool(run.dataset)):
+        return "It is in milliseconds for one row, measured before the first epoch of each trial."
+    return "It is known before training." if second.known else "Each epoch reports it."

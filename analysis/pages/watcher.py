@@ -22,6 +22,7 @@ from analysis.pages.live import (
 )  # fmt: skip
 from analysis.pages.page import Poll
 from analysis.pages.server import PageServer
+from analysis.studies.tradeoff import tradeoff
 from analysis.studies.trials import Trials, read_trials
 from search.storage.folder import find_run
 from search.storage.lock import is_held
@@ -109,7 +110,9 @@ class Watcher:
         searched = _is_searched(place)  # before the study is read: a search that ends in between has written its end
         try:
             run = read_run(place)
-            trials = read_trials(open_study(place), run)
+            study = open_study(place)
+            trials = read_trials(study, run)
+            front = None if run.second is None else tradeoff(run, study.get_trials(deepcopy=False))
         except (ValueError, OSError) as error:
             self._shown = ()
             self._publish(broken_page(self._name, " ".join(str(error).split()), poll=self._poll()))
@@ -119,7 +122,7 @@ class Watcher:
         shown = (progress.activity, *_summed(trials))
         if shown != self._shown:
             self._shown = shown
-            self._publish(live_page(place, run, trials, progress, poll=self._poll()))
+            self._publish(live_page(place, run, trials, progress, poll=self._poll(), front=front))
         self._now_is(progress.activity, progress.line)
         if progress.activity == FINISHED and shown != self._reported:
             self._due = place, shown

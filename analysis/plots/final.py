@@ -5,12 +5,14 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
 from analysis.plots import style
 from analysis.plots.fonts import names_on_axis
+from analysis.plots.tradeoff import is_log
 from analysis.studies.results import Entrant, FinalResults
 from analysis.wording import is_share, shortened, title
 
@@ -58,6 +60,27 @@ def _limit_to_values(ax: Axes, results: FinalResults, scale: float) -> None:
     margin = max(1.5 * float(np.ptp(seeds)), 0.02 * float(np.abs(seeds).max()), 1e-9)
     low, high = ax.get_xlim()
     ax.set_xlim(max(low, seeds.min() - margin), min(high, seeds.max() + margin))
+
+
+def plot_front(results: FinalResults, ax: Axes | None = None) -> Axes:
+    """The test value of each configuration of the front with its joint interval, and its value in the search."""
+    ax = style.new_axes(ax, width=6.6)
+    metric = results.metric
+    scale = 100 if is_share(metric) else 1
+    places = [entrant.joint["second"] for entrant in results.front]
+    value, low, high = ([scale * e.joint[key] for e in results.front] for key in ("value", "low", "high"))
+    ax.vlines(places, low, high, color=style.BLUE, lw=2.5, label="95 % joint interval")
+    ax.plot(places, value, "o", color=style.BLUE, ms=7, label="test")
+    searched = [(e.joint["second"], scale * e.search_value) for e in results.front if e.search_value is not None]
+    if searched:
+        ax.plot(*zip(*searched, strict=True), "D", color=style.VERMILION, mfc="none", ms=6, label="in the search")
+    if is_log(pd.Series(places)):
+        style.log_axis(ax)
+    unit = " (%)" if scale == 100 else ""
+    better = "larger" if results.second["direction"] == "maximize" else "smaller"
+    ax.set(xlabel=f"{results.second['name']} ({better} is better)", ylabel=f"{results.in_unit(metric)}{unit}")
+    style.legend(ax, ncols=3)
+    return ax
 
 
 def plot_confusion(results: FinalResults, ax: Axes | None = None) -> Axes:

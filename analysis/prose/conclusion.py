@@ -14,6 +14,7 @@ from analysis.studies.openings import read_openings, times_opened
 from analysis.studies.results import FinalResults
 from search.process.arguments import command
 from search.session.console import Output
+from search.session.tradeoffs import shown_number
 
 
 def conclude(results: FinalResults, *, run_dir: Path) -> None:
@@ -24,9 +25,10 @@ def conclude(results: FinalResults, *, run_dir: Path) -> None:
         run_dir: of the run.
     """
     _show(_contenders(results))
-    if results.baselines:
-        say("")
-        _show(_baselines(results))
+    for more in (_front(results), _baselines(results)):
+        if more.row_count:
+            say("")
+            _show(more)
     for sentence in results.discussion:
         if sentence["topic"] == "verdict":
             say(sentence["text"])
@@ -47,6 +49,7 @@ def conclude(results: FinalResults, *, run_dir: Path) -> None:
 def answer_of(results: FinalResults) -> dict[str, Any]:
     """What --json answers of an evaluation: scores with intervals, of the entrants and of the other methods."""
     of_entrant = ("name", "role", "trial", "params", "scores", "difference", "probability_best", "weights")
+    front = [{"name": e.name, **e.joint} for e in results.front]
     ensemble = results.export.get("ensemble") or {}
     return {
         "metric": results.metric,
@@ -56,6 +59,7 @@ def answer_of(results: FinalResults) -> dict[str, Any]:
             {name: getattr(one, name) for name in ("name", "scores", "difference")} for one in results.baselines
         ],
         "ensemble": ensemble.get("scores"),
+        **({"second": results.second, "front": front} if front else {}),
         "openings": results.openings,
         "verdict": [sentence["text"] for sentence in results.discussion if sentence["topic"] == "verdict"],
     }
@@ -75,6 +79,15 @@ def _contenders(results: FinalResults) -> Table:
         )
     if ensemble := results.export.get("ensemble"):
         table.add_row(wording.ensemble_title(ensemble), wording.between(metric, ensemble["scores"][metric]), *"---")
+    return table
+
+
+def _front(results: FinalResults) -> Table:
+    metric, second = results.metric, str(results.second.get("name", ""))
+    table = _table("the front", second, f"test {results.in_unit(metric)}, all intervals together 95 %")
+    for entrant in results.front:
+        other = shown_number(entrant.joint["second"])
+        table.add_row(escape(wording.title(entrant.name)), other, wording.between(metric, entrant.joint))
     return table
 
 

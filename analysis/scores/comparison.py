@@ -1,4 +1,6 @@
-"""Compares configurations on the same test rows: paired differences, McNemar's test, who is probably best."""
+"""Compares configurations on the same test rows: paired differences, intervals that hold together, McNemar's test, who
+is probably best.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,6 +10,7 @@ from scipy.stats import binom
 
 from analysis.scores.metrics import Evaluation
 from analysis.statistics.bootstrap import Interval, interval
+from analysis.statistics.joint import deviations, joint_intervals
 from spaces.objectives import metric_named
 
 
@@ -38,6 +41,24 @@ def probability_best(found: Mapping[str, Evaluation], *, metric: str, better: in
     values = (better or sign(metric)) * np.stack([evaluation.replicates[metric] for evaluation in found.values()])
     best = values == values.max(0)
     return dict(zip(found, (best / best.sum(0)).mean(1).tolist(), strict=True))
+
+
+def joint(found: Mapping[str, Evaluation], *, metric: str, seed: int = 0) -> dict[str, Interval]:
+    """The intervals of all these configurations, which hold together with 95 % probability.
+
+    Args:
+        found: evaluations on the same draws of the same rows.
+        seed: of the draws for the seeds.
+    """
+    random = np.random.default_rng((seed, 0x107))
+    drawn = [(one.scores[metric], one.replicates[metric], one.over_rows[metric]) for one in found.values()]
+    intervals = joint_intervals(
+        [float(scores.mean()) for scores, _, _ in drawn],
+        [deviations(*parts, random) for parts in drawn],
+        bounds=[one.bounds(metric) for one in found.values()],
+        num_rows=[one.num_units for one in found.values()],
+    )
+    return dict(zip(found, intervals, strict=True))
 
 
 def mcnemar_mid_p(only_first: int, only_second: int) -> float:

@@ -136,10 +136,10 @@ def combine(
 
 def wilson(hits: float, total: int) -> tuple[float, float]:
     """Wilson's 95 % score interval for the share of rows that are hits, rounded to whole rows."""
-    return _wilson(round(hits) / total, total)
+    return wilson_share(round(hits) / total, total)
 
 
-def _wilson(share: float, total: float) -> tuple[float, float]:
+def wilson_share(share: float, total: float) -> tuple[float, float]:
     """The same for a share of a number of rows that need not be whole (Wilson 1927)."""
     factor = 1 / (1 + Z**2 / total)
     half = factor * Z * np.sqrt(share * (1 - share) / total + Z**2 / (4 * total**2))
@@ -164,7 +164,7 @@ def share_interval(hits: np.ndarray, groups: np.ndarray | None) -> tuple[float, 
     count = int(units.max()) + 1
     variance = count / (count - 1) * (np.bincount(units, hits - share) ** 2).sum() / len(hits) ** 2
     effective = min(share * (1 - share) / variance, len(hits)) if variance > 1e-15 else count
-    return _wilson(share, effective * (Z / float(student.ppf(0.975, group_freedom(units)))) ** 2)
+    return wilson_share(share, effective * (Z / float(student.ppf(0.975, group_freedom(units)))) ** 2)
 
 
 def unpaired(first: Interval, other: Interval) -> Interval:

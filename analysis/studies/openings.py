@@ -11,9 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from analysis.studies.results import FINAL_JSON, PARTS, recorded_openings
+from analysis.studies.results import FINAL_JSON, PARTS
 
 _WITHOUT = "after an evaluation that ended without results"
+_MOST_OPENINGS = 1_000_000
+"""A count from here on is damage."""
 
 
 class OpeningsError(ValueError):
@@ -158,3 +160,20 @@ def _refusal(openings: Sequence[dict[str, Any]], *, without_results: bool) -> st
             f"trustworthy"
         )
     return f"{cause}; add --again to open it again, which is counted on the page"
+
+
+def recorded_openings(final_dir: Path) -> tuple[int | None, list[dict[str, Any]]] | None:
+    """How often the test set had been opened by final.json, and the lines of openings.jsonl that it repeats.
+
+    Reads these two alone, so that the count is not lost where another part is damaged or of a different release. The
+    count is None, and a line empty, where it cannot be read; None without a file that can be read.
+    """
+    try:
+        stored = json.loads((final_dir / FINAL_JSON).read_text(errors="replace"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    if not isinstance(stored, dict):
+        return None
+    count, opened = stored.get("openings"), stored.get("opened")
+    lines = [line if isinstance(line, dict) else {} for line in (opened if isinstance(opened, list) else [])]
+    return (count if isinstance(count, int) and 0 < count < _MOST_OPENINGS else None), lines

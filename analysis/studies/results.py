@@ -32,8 +32,6 @@ PARTS = (
     FINAL_JSON,
 )
 """What one evaluation leaves in `final`, replaced together; final.json is the last."""
-MOST_OPENINGS = 1_000_000
-"""A count from here on is damage."""
 Numbers = dict[str, Any]
 
 
@@ -81,6 +79,9 @@ class Entrant:
     mcnemar: Numbers = field(default_factory=dict)
     """The test against the baseline."""
     probability_best: float | None = None
+    joint: Numbers = field(default_factory=dict)
+    """Of an entrant that was on the front of the search: its value with an interval that holds together with those of
+    the others on the front, and as `second` the second objective in the search."""
     confusion: list[Any] = field(default_factory=list)
     """(K, K), summed over seeds."""
 
@@ -138,6 +139,8 @@ class FinalResults:
     direction: str = ""
     sign: int | None = None
     """1 where more of the metric is better, -1 where less is; None where its name says so."""
+    second: Numbers = field(default_factory=dict)
+    """Name and direction of the second objective of the search, if two entrants or more were on its front."""
     criterion: str = ""
     """How the entrants were chosen."""
     intervals: str = ""
@@ -212,6 +215,11 @@ class FinalResults:
         return sorted(found, key=lambda b: b.scores[self.metric]["value"], reverse=not self.is_less_better)
 
     @property
+    def front(self) -> list[Entrant]:
+        """The entrants with joint intervals, in the order of the second objective."""
+        return sorted((e for e in self.entrants if e.joint), key=lambda entrant: entrant.joint["second"])
+
+    @property
     def hardware(self) -> str:
         """What trained the networks: `AMD EPYC, 2 at once`."""
         gpu = self.machine.get("gpu_model") or "a GPU"
@@ -266,23 +274,6 @@ class FinalResults:
         except OSError as error:
             raise ResultsError(f"{FINAL_JSON} cannot be read ({error}).") from None
         return cls.of(stored)
-
-
-def recorded_openings(final_dir: Path) -> tuple[int | None, list[dict[str, Any]]] | None:
-    """How often the test set had been opened by final.json, and the lines of openings.jsonl that it repeats.
-
-    Reads these two alone, so that the count is not lost where another part is damaged or of a different release. The
-    count is None, and a line empty, where it cannot be read; None without a file that can be read.
-    """
-    try:
-        stored = json.loads((final_dir / FINAL_JSON).read_text(errors="replace"))
-    except (OSError, ValueError, RecursionError):
-        return None
-    if not isinstance(stored, dict):
-        return None
-    count, opened = stored.get("openings"), stored.get("opened")
-    lines = [line if isinstance(line, dict) else {} for line in (opened if isinstance(opened, list) else [])]
-    return (count if isinstance(count, int) and 0 < count < MOST_OPENINGS else None), lines
 
 
 def _damaged(damage: str) -> ResultsError:

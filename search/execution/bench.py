@@ -10,7 +10,7 @@ import spaces.space
 from search.execution.job import Job
 from spaces.ranges import change
 from spaces.space import Space
-from trainables.trainable import Setting, Trainable
+from trainables.trainable import Setting, Timing, Trainable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +41,12 @@ class Bench:
             **more,
         )
         return self.space.work.build(self.space.decode(leg["params"]), self.data, setting)
+
+    def latency(self, leg: dict[str, Any]) -> float:
+        """Milliseconds in which the untrained network of a leg predicts one row."""
+        task = self.space.work
+        assert isinstance(task, Timing)
+        return task.latency(self.space.decode(leg["params"]), self.data, device=self.device)
 
 
 def set_up(job: Job) -> str:

@@ -33,6 +33,8 @@ class Job:
     """Key by which workers that share a GPU join MPS; None without it."""
     workers: int = 1
     """Workers that train a trial together."""
+    latency: bool = False
+    """Whether the latency of each network is measured before its first epoch, and reported."""
     most_workers: int | None = None
     """How many the configuration of a trial may ask for; None if it does not decide their number."""
     final: bool = False

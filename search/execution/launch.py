@@ -22,6 +22,7 @@ from search.storage.folder import trial_name
 from search.storage.ledger import Ledger
 from search.storage.logs import TrialLogs, logs_of
 from search.storage.run import Run
+from spaces.second import measures_latency
 from spaces.space import Space
 
 if TYPE_CHECKING:  # imports Ray
@@ -132,6 +133,7 @@ class Launch:
             cuda=self.resources.gpus_per_trial > 0,
             mps=None if self.mps is None else self.mps.key,
             workers=self.resources.workers_per_trial,
+            latency=measures_latency(self.run.second, built_in=not self.space.own),
             most_workers=_most_workers(self.resources),
             final=self.final,
             output=None if spool is None else str(spool),

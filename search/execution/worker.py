@@ -27,6 +27,7 @@ from search.runtime.resources import leaving_nodes
 from search.scheduling.messages import EpochResult
 from search.storage.folder import trial_name
 from search.storage.logs import headline
+from spaces.second import LATENCY
 from trainables.files.stores import Folder, open_store
 from trainables.trainable import MisuseError, Stacking, StuckError, Trainable, close, go_on
 
@@ -210,16 +211,26 @@ class TrialWorker(tune.Trainable):
     def _train(self, lead: Member) -> None:
         training = lead.training
         while training.epoch <= self._reported:  # after a damaged checkpoint, the lost epochs are trained again
+            latency = self._latency(lead)
             started, clock = time.time(), time.perf_counter()
             fault_point("epoch", training.epoch + 1, trial=self._leg["trial"])
             if self._device.type == "cuda":
                 torch.cuda.reset_peak_memory_stats()
-            record = dict(self._run_epoch(lead))
+            record = {**self._run_epoch(lead), **latency}
             record.setdefault("seconds", time.perf_counter() - clock)
             lead.records.append(self._completed(record, started=getattr(training, "began", started)))
             fault_point("checkpoint", training.epoch, trial=self._leg["trial"])
             self._save(lead)
             fault_point("saved", training.epoch, trial=self._leg["trial"])
+
+    def _latency(self, lead: Member) -> dict[str, float]:
+        """The latency of the trial, measured before its first epoch and then kept; empty if it is not asked for."""
+        if not self._job.latency:
+            return {}
+        if self._leg.get(LATENCY) is None:
+            known = lead.records[0].get(LATENCY) if lead.records else None
+            self._leg[LATENCY] = self._bench.latency(self._leg) if known is None else known
+        return {LATENCY: self._leg[LATENCY]}
 
     def _completed(self, record: dict[str, Any], *, started: float) -> dict[str, Any]:
         """The record of an epoch, and where and when it was trained."""

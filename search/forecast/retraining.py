@@ -9,6 +9,7 @@ from optuna.trial import FrozenTrial
 from search.process.text import duration
 from search.storage.run import Run
 from spaces.objectives import DEFAULT_GOALS, metric_named
+from spaces.second import measures_latency
 from trainables.training.quantile import quantile_in
 
 BEST, SEEDS = 4, 3
@@ -55,6 +56,8 @@ def describe_second(run: Run) -> str:
     assert run.second is not None
     better = "larger" if run.second.objective.maximize else "smaller"
     known = "known before training" if run.second.known else "reported by each epoch"
+    if measures_latency(run.second, built_in=bool(run.dataset)):
+        known = "milliseconds for one row, measured on the worker before the first epoch"
     return f"second objective: {run.second.name}, {better} is better, {known}; the search looks for the best trade-offs"
 
 

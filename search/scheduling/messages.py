@@ -20,6 +20,8 @@ class Leg:
     """Epochs whose values are in the study when the leg begins."""
     decided: tuple[int, ...] | None = None
     """Epochs after which the search decides whether the trial continues; after others it does. None: after each."""
+    latency: float | None = None
+    """That of its network, if it was measured and is in the study."""
     mates: tuple[tuple[int, int], ...] = ()
     """Number and seed of trials with the same configuration that are trained along with it."""
     workers: int = 1

@@ -22,7 +22,7 @@ from search.scheduling.steering import Steering, moved
 from search.storage.ledger import Ledger
 from search.storage.logs import TrialLogs
 from search.storage.run import Run
-from search.storage.trials import epochs_reached, is_infeasible, kept_attrs, last_epoch, num_workers
+from search.storage.trials import end_attrs, epochs_reached, is_infeasible, last_epoch, num_workers, stored_latency
 from spaces.space import Space
 
 _NEVER_STOPS = "asha", "none"  # asha pauses trials, none trains them to the end
@@ -131,7 +131,8 @@ class Search:
         trial = self.ledger.trial(number)
         self._events.started(trial)
         seed, reported = trial.user_attrs["seed"], len(trial.intermediate_values)
-        given = {"decided": self._decided(trial), "mates": self._stacks.mates(number, self.ledger)}
+        decided, mates = self._decided(trial), self._stacks.mates(number, self.ledger)
+        given: dict[str, Any] = {"decided": decided, "mates": mates, "latency": stored_latency(trial, self.run)}
         workers = num_workers(trial)
         return Leg(trial=number, params=trial.params, seed=seed, reported=reported, workers=workers, **given)
 
@@ -291,7 +292,7 @@ class Search:
             self.fatal = self._alike.hopeless(cause, log=self._logs.find(number))
 
     def _finish(self, number: int, state: TrialState, **attrs: Any) -> None:
-        self.ledger.finish(number, state, **kept_attrs(self.ledger.trial(number)), **attrs)
+        self.ledger.finish(number, state, **end_attrs(self.ledger.trial(number), self.run), **attrs)
         if state == TrialState.FAIL:
             self.proposals.on_failure(number)
         self._on_end(trial := self.ledger.trial(number))

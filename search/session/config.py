@@ -122,7 +122,7 @@ def _words(name: str, value: Any, file: Settings) -> Iterator[str]:
             raise ValueError(f"{file.at(name)}: {name} must be true or false, got {_shown(value)}")
         yield from [flag] if value else []
     elif any(kind is several for several in _SEVERAL):
-        for one in _several(value):
+        for one in _objectives(value, file) if name == "objective" else _several(value):
             yield from (flag, _text(one, name, file))
     elif name == "types" and isinstance(value, Mapping):
         yield from (flag, ",".join(join_names([f"{key}={_text(one, name, file)}"]) for key, one in value.items()))
@@ -137,6 +137,18 @@ def _several(value: Any) -> list[Any]:
     if isinstance(value, Mapping):
         return [name if one is None else f"{name}={_listed(one)}" for name, one in value.items()]
     return value if isinstance(value, list) else [value]
+
+
+def _objectives(value: Any, file: Settings) -> Iterator[Any]:
+    """The values of --objective: names, and mappings such as `{latency: min}`, alone or in a list."""
+    for one in value if isinstance(value, list) else [value]:
+        if not isinstance(one, Mapping):
+            yield one
+            continue
+        for name, end in one.items():
+            if end not in ("min", "max", None):
+                raise ValueError(f"{file.at('objective')}: objective {name} must be min or max, got {_shown(end)}")
+            yield f"{name}:{end}" if end else str(name)
 
 
 def _listed(value: Any) -> str:

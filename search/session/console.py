@@ -18,7 +18,7 @@ from rich.text import Text
 from search.process.silence import doing
 from search.process.text import counted, describe_saving, duration, printable
 from search.session import live
-from search.session.tradeoffs import shown_number
+from search.session.tradeoffs import describe_front, shown_number
 from search.storage.expected import Expected
 from search.storage.logs import log_path
 from search.storage.requests import Request
@@ -80,6 +80,8 @@ class SearchConsole:
         self._last_cause = ""
         self._num_steered = 0
         self._expected: Expected | None = None
+        self._front: str | None = ""
+        """The front in words; None after a trial has ended, until it is shown."""
 
     @contextmanager
     def following(self, trials: list[FrozenTrial]) -> Iterator[None]:
@@ -142,6 +144,7 @@ class SearchConsole:
     # What is shown
 
     def _consider(self, trial: FrozenTrial) -> None:
+        self._front = None
         self._best = best_trial([trial, *([self._best] if self._best else [])], self._run.objective)
 
     def _line(self, trial: FrozenTrial, what: str) -> None:
@@ -210,7 +213,10 @@ class SearchConsole:
 
     def _render(self) -> Group:
         trials = dict(self._trials)
-        lines = [self._best_line(trials), Text(self._counts()), Text(self._pace(), "dim")]
+        if self._front is None:
+            self._front = describe_front(self._run, list(trials.values()))
+        lines = [self._best_line(trials), *([Text(self._front, "bold")] if self._front else [])]
+        lines += [Text(self._counts()), Text(self._pace(), "dim")]
         if self._expected is not None:
             lines.append(Text(self._expected.text(self._run.metric), "dim"))
         if self._num_steered:

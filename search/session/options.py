@@ -71,8 +71,9 @@ class Options:
     """What to optimise on data that Rungwise reads: accuracy, balanced_accuracy, macro_f1, auc or log_loss for classes;
     rmse, mae, rmsle, r2 or pinball:Q (a quantile, pinball:0.9) for numbers. Default: accuracy or rmse."""
     objective: Several = ()
-    """A second objective beside the metric: a cost known before training (--objective weights), or a number that each
-    epoch reports, with its direction (--objective latency:min). The search then looks for the best trade-offs."""
+    """A second objective beside the metric: a cost known before training (--objective weights), the latency of built-in
+    networks in milliseconds per row (--objective latency), or a number that each epoch reports, with its direction
+    (--objective delay:min). The search then looks for the best trade-offs."""
     keep_epoch: Annotated[KeptEpoch | None, tyro.conf.arg(metavar="{best,last}", help_behavior_hint="")] = None
     """The epoch whose weights a trial keeps: the last one, or the best, with a value from validation rows that did not
     choose it. Default: best for your own tables and images, else last."""

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from spaces.objectives import DEFAULT_GOALS
-from spaces.second import COSTS, Second, Stated, read_objectives, second_of
+from spaces.second import COSTS, LATENCY, Second, Stated, read_objectives, second_of
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -57,10 +57,11 @@ def resolve_second(run: "Run", stated: Sequence[Stated], space: "Space", examine
     if not stated:
         return None
     params = run.baseline or complete(space.suggest, {})
-    second = second_of(stated, first=run.objective, costs=list(examine(space.decode(params)).attrs))
+    costs = list(examine(space.decode(params)).attrs)
+    second = second_of(stated, first=run.objective, costs=costs, built_in=not space.own)
     if second is not None:
         check_together(sampler=run.sampler, pruner=run.pruner, until_gain=run.until_gain, asks=bool(run.questions))
-        if run.keep_epoch == "best" and not second.known and second.name != "seconds":
+        if run.keep_epoch == "best" and not second.known and second.name not in ("seconds", LATENCY):
             raise ValueError(
                 f"--objective {second.name} needs --keep-epoch last: of the best epoch only {run.metric} is recorded"
             )
@@ -72,7 +73,8 @@ def check_objectives_kept(run: "Run", options: "Options", *, given: Collection[s
     if "objective" not in given:
         return
     known = COSTS if run.second is None else (run.second.name,) if run.second.known else ()
-    if second_of(read_objectives(options.objective), first=run.objective, costs=known) != run.second:
+    stated = read_objectives(options.objective)
+    if second_of(stated, first=run.objective, costs=known, built_in=bool(run.dataset)) != run.second:
         stored = f"--objective {run.second.option}" if run.second else "no second objective"
         raise ValueError(f"run {run.name!r} began with {stored}, which cannot change; leave --objective out")
 
@@ -118,6 +120,21 @@ def front_table(run: "Run", trials: "Sequence[FrozenTrial]") -> "Table | None":
         shown_values = (escape(printable(text)) for text in texts)
         table.add_row(str(one["trial"]), format_value(one["value"]), shown_number(one["second"]), *shown_values)
     return table
+
+
+def describe_front(run: "Run", trials: "Sequence[FrozenTrial]") -> str:
+    """The front so far in one line; empty with one objective, or without a finished trial."""
+    from search.process.text import counted, printable
+    from trainables.data.notation import format_value
+
+    front = front_facts(run, trials).get("front", [])
+    if run.second is None or not front:
+        return ""
+    values, seconds = sorted(one["value"] for one in front), sorted(one["second"] for one in front)
+    spans = {run.metric: map(format_value, (values[0], values[-1]))}
+    spans[run.second.name] = map(shown_number, (seconds[0], seconds[-1]))
+    said = (f"{printable(name)} {' to '.join(dict.fromkeys(ends))}" for name, ends in spans.items())
+    return f"front so far: {counted(len(front), 'trial')}, {', '.join(said)}"
 
 
 def shown_number(value: float) -> str:

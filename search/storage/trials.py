@@ -2,13 +2,17 @@
 
 import math
 from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from optuna.trial import FrozenTrial, TrialState
 
 from search.storage.earlier import TAG
 from spaces.objectives import Objective
-from spaces.second import Second
+from spaces.second import LATENCY, Second, measures_latency
 from trainables.trainable import KEPT_EPOCH
+
+if TYPE_CHECKING:
+    from search.storage.run import Run
 
 INFEASIBLE = "infeasible"
 """User attribute of a configuration that exceeds a bound: which one, in words. It is stored and never trained."""
@@ -85,6 +89,13 @@ def second_value(trial: FrozenTrial, second: Second, epoch: int) -> float | None
     return float(found) if isinstance(found, int | float) and math.isfinite(found) else None
 
 
+def stored_latency(trial: FrozenTrial, run: "Run") -> float | None:
+    """The latency that was measured before the first epoch of a trial; None if there is none."""
+    if run.second is None or not measures_latency(run.second, built_in=bool(run.dataset)):
+        return None
+    return second_value(trial, run.second, 1)
+
+
 def last_epoch(trial: FrozenTrial, *, of: int) -> int:
     """The epoch with which the trial is complete.
 
@@ -102,10 +113,12 @@ def kept_epoch(trial: FrozenTrial) -> int | None:
     return found if isinstance(found, int) else None
 
 
-def kept_attrs(trial: FrozenTrial) -> dict[str, int]:
-    """The user attribute that an ended trial gets for the epoch it keeps; empty where that is the last one."""
-    kept = kept_epoch(trial)
-    return {} if kept is None else {KEPT_EPOCH: kept}
+def end_attrs(trial: FrozenTrial, run: "Run") -> dict[str, int | float]:
+    """The user attributes that an ended trial gets: the epoch it keeps, unless that is the last one, and its latency if
+    that is measured.
+    """
+    found = {KEPT_EPOCH: kept_epoch(trial), LATENCY: stored_latency(trial, run)}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def seconds_trained(trial: FrozenTrial) -> float:
