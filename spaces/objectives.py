@@ -180,15 +180,23 @@ def _read_quantile(text: str, level: str) -> float:
     return quantile
 
 
-LESS = frozenset("loss error err rmse mae mse mape perplexity nll wer cer seconds latency".split())
+LESS = frozenset(
+    "loss logloss mlogloss error err rmse rmsle mae mse mape perplexity nll wer cer seconds latency".split()
+)
 MORE = frozenset("acc accuracy auc f1 precision recall r2 score bleu".split())
 """Words in the name of a metric of which a smaller, or a larger, value is better."""
 
 
 def likely_direction(name: str) -> Direction | None:
-    """The direction that the words in the name of a metric suggest, such as `val_loss`; None if none does."""
-    words = set(re.split(r"[^a-z0-9]+", name.lower()))
-    return "minimize" if words & LESS else "maximize" if words & MORE else None
+    """The direction that the words in the name of a metric suggest, such as `val_loss` or `valLoss`; None if none does.
+
+    Names that begin with `neg_`, as those of scikit-learn do, have the opposite direction.
+    """
+    words = set(re.split(r"[^a-z0-9]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()))
+    if words & {"negative", "minus"}:
+        return None
+    less, more = ("maximize", "minimize") if "neg" in words else ("minimize", "maximize")
+    return less if words & LESS else more if words & MORE else None
 
 
 def goal_named(name: str) -> Objective:

@@ -248,8 +248,7 @@ def _declared(origin: Origin) -> Space:
         if not callable(functions[name]):
             kind = type(functions[name]).__name__
             raise ValueError(f"{declared.settings.at(name)}: {module.attribute} must be a function, got a {kind}")
-    facts = {"direction": "maximize", **declared.facts}
-    return Space(suggest=declared.suggest, baseline=declared.baseline, **functions, **facts)
+    return Space(suggest=declared.suggest, baseline=declared.baseline, **functions, **declared.facts)
 
 
 def decode(name: str, params: Mapping[str, Choice]) -> Any:

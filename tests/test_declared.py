@@ -46,6 +46,8 @@ def write(folder: Path, text: str = YAML, name: str = "my-space.yaml") -> Path:
 def test_a_file_is_a_space_like_one_in_python(tmp_path: Path):
     found = space.load(str(write(tmp_path)))
     assert (found.metric, found.direction, found.epochs, found.own) == ("loss", "minimize", 4, True)
+    unstated = space.load(str(write(tmp_path, YAML.replace("direction: minimize\n", ""))))
+    assert unstated.objective("").direction == "minimize"
     assert callable(found.train)
     assert callable(found.data)
     assert found.test is None

@@ -519,7 +519,9 @@ def test_a_misuse_is_told_without_the_name_of_its_class(tmp_path: Path):
 @pytest.mark.parametrize(
     ("metric", "direction"),
     [("val_loss", "minimize"), ("eval/mean-error", "minimize"), ("rmse", "minimize"), ("val_acc", "maximize"),
-     ("reward", "maximize"), ("glossiness", "maximize"), ("word error rate", "minimize")],
+     ("neg_log_loss", "maximize"), ("valLoss", "minimize"), ("test-mlogloss-mean", "minimize"),
+     ("negative_error", "maximize"), ("reward", "maximize"), ("glossiness", "maximize"),
+     ("word error rate", "minimize")],
 )  # fmt: skip
 def test_without_a_direction_losses_and_errors_are_minimised(metric: str, direction: str):
     given: dict[str, Any] = {"suggest": lambda trial: {}, "baseline": {}, "epochs": 3, "train": train_everything}

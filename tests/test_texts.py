@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import spaces.space
-from analysis.datasets.columns import as_rows
+from analysis.datasets.columns import as_rows, missing_shares
 from analysis.datasets.tables import findings, table_overview
 from analysis.model.load import Model, load_model
 from analysis.model.tables import answer_table
@@ -96,7 +96,9 @@ def test_a_column_of_text_is_several_numbers_and_one_feature(dataset: Dataset):
     assert columns_of_features(dataset.columns) == [tuple(range(NUMBERS)), (NUMBERS,)]
     said = findings(table_overview(dataset))
     assert any(line.startswith("review contains free text; the network reads 16 numbers of it") for line in said)
-    assert "No value is missing (2 columns)." in said
+    share = float(np.mean([row == [0.0] * NUMBERS for row in dataset.train.x[:, :NUMBERS].tolist()]))
+    missing = missing_shares(as_rows(dataset.train, dataset))
+    assert missing.tolist() == [share] * NUMBERS + [0.0]
     decided = decide_table(TableOptions(target="y"), dataset)
     assert decided is not None
     assert decided.types == {"review": "text", "a": "number"}

@@ -67,12 +67,12 @@ def coordinate_columns(columns: Sequence[Column]) -> list[str]:
     return [name for name in found if name is not None] if all(found) else []
 
 
-def describe_texts(columns: Sequence[Column]) -> list[str]:
+def describe_texts(columns: Sequence[Column], *, folds: int) -> list[str]:
     """A sentence on each column of free text: what the network reads of it."""
     numbers = Counter(one_line(column.text) for column in columns if column.text)
     return [
         f"{name} contains free text; the network reads {counted(count, 'number')} of it, {name} ~ 1 and so on: the"
-        f" directions in which the training texts differ most."
+        f" directions in which the {'texts of all folds' if folds > 1 else 'training texts'} differ most."
         for name, count in numbers.items()
     ]
 
@@ -96,9 +96,16 @@ def find_piles(train_y: np.ndarray) -> dict[str, tuple[float, float]]:
 
 
 def missing_shares(rows: Rows) -> np.ndarray:
-    """Share of the rows in which a column has no value, or a category that was never seen (F,)."""
+    """Share of the rows in which a column has no value, or a category that was never seen (F,).
+
+    A text is missing where all of its numbers are 0.
+    """
     numbers = np.array([column.kind == "number" for column in rows.columns])
-    return np.where(numbers, np.isnan(rows.x).mean(0), (rows.x == 0).mean(0))
+    missing = np.where(numbers, np.isnan(rows.x).mean(0), (rows.x == 0).mean(0))
+    for text in {column.text for column in rows.columns if column.text}:
+        of_text = np.array([column.text == text for column in rows.columns])
+        missing[of_text] = (rows.x[:, of_text] == 0).all(1).mean()
+    return missing
 
 
 def as_rows(split: Split, dataset: Dataset) -> Rows:

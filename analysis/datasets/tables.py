@@ -177,7 +177,7 @@ def _feature_findings(found: TableOverview) -> list[str]:
         sentences.append(f"Missing values in {len(gaps)} of {len(found.features)} columns: {shown}.")
     else:
         sentences.append(f"No value is missing ({counted(len(found.train.inputs), 'column')}).")
-    sentences += columns.describe_texts(found.train.columns)
+    sentences += columns.describe_texts(found.train.columns, folds=found.folds)
     for index, column in enumerate(found.train.columns):
         values = found.train.x[np.isfinite(found.train.x[:, index]), index].astype(float)
         if column.dates and len(values):

@@ -259,8 +259,8 @@ def _kept(options: "Options", run: Run, space: Space, study: optuna.Study, datas
     kept = collect_kept(options.run, run, study)
     if data_of(run, space).columns != dataset.columns:
         raise ValueError(
-            "--ensemble trials needs --without-validation for this table: with the validation rows, its categories or "
-            "gaps are others than those that the trials were trained with"
+            "--ensemble trials needs --without-validation for this table: with the validation rows, its categories, "
+            "gaps or numbers of texts are others than those that the trials were trained with"
         )
     return kept
 

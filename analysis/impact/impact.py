@@ -14,7 +14,7 @@ from analysis.impact.importance import Importance, fanova, ped_anova
 from analysis.impact.interactions import interactions
 from analysis.impact.stopping import Audit, audit
 from analysis.statistics.bootstrap import wilson
-from analysis.studies.present import in_present_ranges
+from analysis.studies.present import in_present_ranges, is_present
 from analysis.studies.trials import Trials, config_of
 
 _SHUFFLES = 3
@@ -95,7 +95,7 @@ def _study_impact(trials: Trials, *, seed: int) -> Impact:
     surrogate = fit_surrogate(trials, seed=seed)
     best = trials.best
     path = None
-    if surrogate is not None and best is not None and trials.baseline:
+    if surrogate is not None and best is not None and trials.baseline and is_present(trials.baseline, trials):
         path = ablation(surrogate, trials.baseline, config_of(best), sign=trials.sign)
     return Impact(
         effects=full_effects(unfenced, seed=seed),

@@ -45,7 +45,8 @@ _REVIEWED = "Range: "
 _SEE_REVIEW = Markup('Ranges to extend or to leave out: see the <a href="#review">review of the best trials</a>.')
 _CAPTIONS = {
     "contenders": "All configurations on the test rows: each seed, and the mean over seeds with its 95 % interval.",
-    "front": "The front of the search on the test rows. All intervals hold together with 95 % probability. Diamonds: "
+    "front": "Configurations of the front of the search on the test rows. All intervals hold together with 95 % "
+    "probability. Diamonds: "
     "values of the validation rows, by which the front was chosen.",
     "classes": "Precision, recall and F1 of the winner for each class, the lowest first.",
     "confusion": "Confusion matrix of the winner over all seeds, in percent of the rows of each label.",

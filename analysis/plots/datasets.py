@@ -47,7 +47,8 @@ def plot_target(found: TableOverview, ax: Axes | None = None) -> Axes:
 
 def feature_panels(found: TableOverview) -> list:
     """One function for each of the first features that draws its distribution into given axes."""
-    return [partial(_distribution, found, index) for index in range(min(MOST_FEATURES, len(found.train.columns)))]
+    shown = [index for index, column in enumerate(found.train.columns) if not column.text][:MOST_FEATURES]
+    return [partial(_distribution, found, index) for index in shown]
 
 
 def _distribution(found: TableOverview, index: int, ax: Axes) -> None:

@@ -168,10 +168,11 @@ def _shared(correlation: float) -> str:
 
 
 def _gaps(results: FinalResults, _winner: Entrant) -> Iterator[str]:
-    gaps = {c["name"]: c["missing"] for c in results.columns if c["missing"] > 0}
+    gaps = {c.get("text") or c["name"]: c["missing"] for c in results.columns if c["missing"] > 0}
+    num_columns = len({c.get("text") or c["name"] for c in results.columns})
     if gaps:
         name = max(gaps, key=lambda name: gaps[name])
-        some = f"{len(gaps)} of {counted(len(results.columns), 'column')}{', most in' if len(gaps) > 1 else ':'}"
+        some = f"{len(gaps)} of {counted(num_columns, 'column')}{', most in' if len(gaps) > 1 else ':'}"
         yield (
             f"Values are missing in {some} {name} ({percent(gaps[name])} of the training rows); they are replaced by a"
             " typical value and marked."

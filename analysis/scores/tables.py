@@ -139,7 +139,7 @@ MOSTLY = 0.5
 
 def _range(train: Rows, test: Rows) -> dict[str, Any]:
     numbers = [
-        i for i, column in enumerate(train.columns) if column.kind == "number" and np.isfinite(train.x[:, i]).any()
+        i for i, column in enumerate(train.columns) if column.reads_as == "number" and np.isfinite(train.x[:, i]).any()
     ]
     low, high = np.nanmin(train.x[:, numbers], axis=0), np.nanmax(train.x[:, numbers], axis=0)
     found = test.x[:, numbers]

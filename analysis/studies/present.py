@@ -1,6 +1,8 @@
 """Trials in the present ranges of a search, where a resumed search replaced some, and a sentence about it."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 
@@ -29,6 +31,12 @@ def in_present_ranges(trials: Trials) -> Trials:
         epochs=trials.epochs[trials.epochs["trial"].isin(rows.index)],
         parameters=tuple(present.get(parameter.name, parameter) for parameter in trials.parameters),
     )
+
+
+def is_present(params: Mapping[str, Any], trials: Trials) -> bool:
+    """Whether a configuration lies in the present ranges."""
+    asked = [parameter for parameter in trials.present if parameter.name in params]
+    return all(_lies(parameter, pd.Series([params[parameter.name]])).all() for parameter in asked)
 
 
 def _lies(parameter: Parameter, values: pd.Series) -> pd.Series:

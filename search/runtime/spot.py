@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from functools import cache
+from http.client import HTTPException
 from types import FrameType
 from urllib.error import HTTPError
 from urllib.request import ProxyHandler, Request, build_opener
@@ -58,7 +59,7 @@ def notice() -> str:
         said = _ask("meta-data/spot/instance-action", headers={"X-aws-ec2-metadata-token": token})
     except HTTPError as error:
         return "" if error.code == 404 else _unasked(error)  # 404 until there is a notice
-    except OSError as error:
+    except (OSError, HTTPException) as error:
         return _unasked(error)
     try:
         found = json.loads(said)

@@ -42,7 +42,7 @@ def with_ranges(
     if not options.wishes:
         return run, space
     stated = as_stated(space)
-    known, found = parameters(stated.suggest), _resolved(run, options.wishes, stated)
+    known, found = parameters(change(stated, run.ranges).suggest), _resolved(run, options.wishes, stated)
     before = {name: range_of(name, one.ranges[0]) for name, one in known.items() if len(one.ranges) == 1}
     present = {one.parameter: one for one in run.ranges}
     changed = [one for one in found if one != (before | present).get(one.parameter)]
@@ -147,7 +147,8 @@ def _check_storable(run: Run, storage: Any, space: Space) -> None:
         return
     present, stated = {one.parameter: distribution_of(one) for one in run.ranges}, parameters(as_stated(space).suggest)
     for one in run.replaced:
-        earlier = [distribution_of(one.before)] if one.before else stated[one.parameter].ranges
+        known = stated.get(one.parameter)  # None: only another range asks for it
+        earlier = [distribution_of(one.before)] if one.before else known.ranges if known else ()
         if not all(same_kind(present[one.parameter], other) for other in earlier):
             raise ValueError(
                 f"--set {one.parameter}: other choices, or another scale, cannot be stored through Optuna's documented "

@@ -273,6 +273,11 @@ def _shown(value: Any) -> str:
 def check_same(run: Run, *, space: "Space", dataset: Any) -> None:
     """Raise ValueError if the space or the data are no longer those of the run."""
     if (now := fingerprint(as_stated(space))) != run.fingerprint:
+        if space.own and fingerprint(replace(as_stated(space), direction=run.direction)) == run.fingerprint:
+            raise ValueError(
+                f"run {run.name!r} began with the direction {run.direction}, which space {run.space!r} does not state; "
+                f"add direction={run.direction!r} to its Space"
+            )
         raise ValueError(
             f"space {run.space!r} has changed since run {run.name!r} started (fingerprint {now}, not "
             f"{run.fingerprint});"

@@ -211,6 +211,8 @@ class Session:
             )
         if not self.space.own:
             show_data(self.dataset, console=console)
+        elif self.space.direction is None:
+            console.print(f"{escape(run.metric)} is {run.direction}d, since Space(direction=...) is not stated")
         for line in (*describe_changes(self.space), *asked(run)):
             console.print(escape(printable(line)), soft_wrap=True)
         if self.new and (reduction := describe_reduction(run, self.space)):

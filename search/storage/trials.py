@@ -20,7 +20,7 @@ INFEASIBLE = "infeasible"
 STOP_EPOCH = "stop_epoch"
 """User attribute of a trial that ends before the full budget, as its plan says: its last epoch."""
 
-WORKERS = "workers"
+WORKERS = "rungwise_workers"
 """User attribute of a trial whose configuration decides how many workers train it (`Space(workers=...)`)."""
 
 OF_THE_MACHINE = (

@@ -67,7 +67,7 @@ def _num_near(
     x: np.ndarray, y: np.ndarray, columns: tuple[Column, ...], *, train: np.ndarray, validation: np.ndarray
 ) -> tuple[int, int] | None:
     """Rows that are nearly equal to a training row, and rows that were checked; None if that cannot be said."""
-    numbers = [i for i, c in enumerate(columns) if c.kind == "number" and _has_many_values(x[train, i])]
+    numbers = [i for i, c in enumerate(columns) if c.reads_as == "number" and _has_many_values(x[train, i])]
     if not _FEWEST_COLUMNS <= len(numbers) <= _MOST_COLUMNS or len(train) < 5 * _NEIGHBOURS or not len(validation):
         return None
     from scipy.spatial import KDTree

@@ -117,7 +117,7 @@ def _counts_rows(values: np.ndarray) -> bool:
 
 def _series(rows: Rows) -> dict[str, np.ndarray]:
     """The target of a regression and the inputs that are numbers."""
-    inputs = {c.name: rows.x[:, i] for i, c in enumerate(rows.columns) if c.kind == "number" and not c.dates}
+    inputs = {c.name: rows.x[:, i] for i, c in enumerate(rows.columns) if c.reads_as == "number" and not c.dates}
     return inputs if rows.table.classes else {rows.table.target: rows.table.y.astype(float), **inputs}
 
 
