@@ -52,6 +52,16 @@ def weights(state: dict[str, Any]) -> dict[str, torch.Tensor]:
     return dict(state["objects"]["model"])
 
 
+def test_a_worker_that_ray_ends_by_a_signal_is_lost_and_its_trial_has_not_failed():
+    from ray._raylet import raise_sys_exit_with_custom_error_message as end  # as Ray's handler of SIGTERM does
+
+    with pytest.raises(SystemExit) as caught:
+        end("The process receives a SIGTERM.", exit_code=1)
+    with pytest.raises(SystemExit):
+        failure(caught.value, kind="error", notices=[])
+    assert failure(SystemExit(1), kind="error", notices=[]).failure == "SystemExit: 1"  # of the user's code
+
+
 @pytest.mark.slow
 def test_two_workers_have_the_losses_of_one_at_the_same_batch(tmp_path: Path):
     path = write_own(tmp_path, text=PARALLEL)

@@ -15,6 +15,7 @@ from search.scheduling.constraints import make_examiner
 from search.session.options import Options
 from search.session.planning import plan
 from search.storage.run import read_run
+from search.storage.trials import WORKERS
 from spaces.space import Space, load
 from tests.ledgers import make_run
 from tests.own_spaces import PARALLEL, write_own
@@ -47,7 +48,7 @@ def test_each_trial_has_the_workers_that_its_configuration_asks_for_also_after_a
     trials = trials_of(run_dir)
     assert {expected(trial) for trial in trials} == {1, 2}
     for trial in trials:
-        assert trial.user_attrs["workers"] == expected(trial)
+        assert trial.user_attrs[WORKERS] == expected(trial)
         assert [record["size"] for record in trial.user_attrs["history"]] == [expected(trial)] * len(
             trial.intermediate_values
         )
@@ -124,7 +125,7 @@ def test_a_number_that_is_none_is_refused(wrong: Any, tmp_path: Path):
     config = space.decode(space.baseline)
     run = make_run(workers_by_config=True)
     examine = make_examiner(run, space.work.load(Selection()), space=space)
-    assert examine(config).attrs == {"workers": 1}
+    assert examine(config).attrs == {WORKERS: 1}
     assert make_examiner(make_run(), space.work.load(Selection()), space=space)(config).attrs == {}
     odd = load(str(write_own(tmp_path, "odd", text=TEXT.replace("2 if config['width'] > 8 else 1", repr(wrong)))))
     with pytest.raises(ValueError, match=r"^workers\(config\) must return a whole number of at least 1, got "):

@@ -42,7 +42,12 @@ def failure(error: BaseException, *, kind: str, notices: list[str]) -> EpochResu
 
     Args:
         kind: of an error that says nothing of its kind itself.
+
+    Raises:
+        SystemExit: Ray ends this process, as it does at SIGTERM; the trial has lost its worker and has not failed.
     """
+    if isinstance(error, SystemExit) and hasattr(error, "ray_terminate_msg"):
+        raise error
     message = _said(error)[:2000]
     if isinstance(error, WorkerFailure):
         return EpochResult(
