@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +54,9 @@ def weights(state: dict[str, Any]) -> dict[str, torch.Tensor]:
 
 
 def test_a_worker_that_ray_ends_by_a_signal_is_lost_and_its_trial_has_not_failed():
-    from ray._raylet import raise_sys_exit_with_custom_error_message as end  # as Ray's handler of SIGTERM does
-
-    with pytest.raises(SystemExit) as caught:
-        end("The process receives a SIGTERM.", exit_code=1)
+    ray_only: Any = import_module("ray._raylet")
+    with pytest.raises(SystemExit) as caught:  # as Ray's handler of SIGTERM does
+        ray_only.raise_sys_exit_with_custom_error_message("The process receives a SIGTERM.", exit_code=1)
     with pytest.raises(SystemExit):
         failure(caught.value, kind="error", notices=[])
     assert failure(SystemExit(1), kind="error", notices=[]).failure == "SystemExit: 1"  # of the user's code
