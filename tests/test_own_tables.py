@@ -281,7 +281,7 @@ def test_types_override_what_is_found(tmp_path: Path) -> None:
         ({"zap": "number"}, r"--types 'zap' cannot be: .* \(did you mean zip\?\)"),
         ({"y": "category"}, "it is the target; use --task instead"),
         ({"word": "number"}, "'word' cannot be numbers: it contains '(ab|cd)' in row"),
-        ({"zip": "text"}, "must be a number or a category, got 'text'"),
+        ({"zip": "words"}, "must be a number, a category or text, got 'words'"),
     ],
 )
 def test_types_that_cannot_be_are_one_line(tmp_path: Path, types: dict, cause: str) -> None:
