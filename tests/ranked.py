@@ -12,6 +12,7 @@ import torch
 
 from search.execution.group import Host, connect, join, leave
 from spaces.space import load
+from trainables.own.stored import copied
 from trainables.trainable import Selection, Setting, close, start
 
 ADDRESS = "127.0.0.1"
@@ -22,6 +23,17 @@ def build(path: Path, *, rank: int, world_size: int, epochs: int = 4) -> Any:
     space = load(str(path))
     setting = Setting(epochs=epochs, seed=5, rank=rank, world_size=world_size)
     return space.work.build(space.decode(space.baseline), space.work.load(Selection()), setting)
+
+
+def alone(path: Path, *, epochs: int = 4, state: Any = None) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Records and last state of a training by one worker."""
+    training = build(path, rank=0, world_size=1)
+    if state is not None:
+        training.restore(state)
+    records = [training.run_epoch() for _ in range(epochs)]
+    last = copied(training.state())
+    close(training)
+    return records, last
 
 
 class Pair:

@@ -12,7 +12,7 @@ from torch.distributed.tensor import DTensor
 
 from search.execution.group import Host, join, leave
 from tests.own_spaces import CLASS, PARALLEL, write_own
-from tests.ranked import ADDRESS, build, pair
+from tests.ranked import ADDRESS, alone, build, pair
 from trainables.own.sharded import Shards
 from trainables.own.stored import copied, difference
 from trainables.trainable import Diverged, MisuseError, StateError, close
@@ -59,17 +59,6 @@ def sharded(text: str = PARALLEL) -> str:
 @pytest.fixture(autouse=True)
 def quick(one_thread: None) -> None:
     """One thread, as the other worker has."""
-
-
-def alone(path: Path, *, epochs: int, state: Any = None) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Records and last state of a training by one worker."""
-    training = build(path, rank=0, world_size=1)
-    if state is not None:
-        training.restore(state)
-    records = [training.run_epoch() for _ in range(epochs)]
-    last = copied(training.state())
-    close(training)
-    return records, last
 
 
 def losses(records: list[dict[str, Any]]) -> list[float]:

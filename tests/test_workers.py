@@ -21,7 +21,7 @@ from search.session.options import Options
 from search.session.planning import plan
 from tests.ledgers import make_run
 from tests.own_spaces import CLASS, PARALLEL, WHOLE, write_own
-from tests.ranked import ADDRESS, build, pair
+from tests.ranked import ADDRESS, alone, build, pair
 from trainables.own.stored import copied
 from trainables.trainable import MisuseError, close
 
@@ -32,17 +32,6 @@ TOLERANCE = 1e-5
 @pytest.fixture(autouse=True)
 def quick(one_thread: None) -> None:
     """One thread, as the other worker has."""
-
-
-def alone(path: Path, *, epochs: int = 4, state: Any = None) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Records and last state of a training by one worker."""
-    training = build(path, rank=0, world_size=1)
-    if state is not None:
-        training.restore(state)
-    records = [training.run_epoch() for _ in range(epochs)]
-    last = copied(training.state())
-    close(training)
-    return records, last
 
 
 def losses(records: list[dict[str, Any]]) -> list[list[float]]:
