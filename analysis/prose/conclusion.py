@@ -84,7 +84,7 @@ def _contenders(results: FinalResults) -> Table:
 
 def _front(results: FinalResults) -> Table:
     metric, second = results.metric, str(results.second.get("name", ""))
-    table = _table("of the front", second, f"test {results.in_unit(metric)}, all intervals together 95 %")
+    table = _table("on the front", second, f"test {results.in_unit(metric)}, all intervals together 95 %")
     for entrant in results.front:
         other = shown_number(entrant.joint["second"])
         table.add_row(escape(wording.title(entrant.name)), other, wording.between(metric, entrant.joint))
