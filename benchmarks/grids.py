@@ -34,6 +34,8 @@ class Grid:
     """The parameters that what an epoch takes depends on."""
     train_size: int | None = None
     """Training and validation rows together; a half each."""
+    epochs: int = EPOCHS
+    """Of a full training."""
 
     @property
     def space(self) -> Space:
@@ -41,7 +43,7 @@ class Grid:
             suggest=lambda trial: self.make(self.ask(trial)),
             baseline=self.baseline,
             dataset=self.dataset,
-            epochs=EPOCHS,
+            epochs=self.epochs,
             validation_fraction=0.5,
         )
 

@@ -1,26 +1,40 @@
-"""Searches of other tools, from their own packages and behind one interface, for `benchmarks.replay`.
+"""Searches of other tools, from their own packages and behind one interface, for `benchmarks.replay` and
+`benchmarks.rivals`.
 
-Each chooses among the configurations of `benchmarks.grids` and stops trials for good. They have the rungs of our
-default (1, 3, 9 and 27 epochs) and its first configuration, but for those "as documented": these have their tool's own
-defaults and are not told of a first configuration.
+Each stops trials for good. `PEERS` have the rungs of our default (1, 3, 9 and 27 epochs) and its first configuration,
+but for those "as documented": these have their tool's own defaults and are not told of a first configuration.
 
 Syne Tune is no dependency of this project: `pip install "syne-tune[basic]" huggingface_hub`, or leave it out with
 `--searches`. Its ASHABORE and ASHACQR are not here: a suggestion takes them over half a second of CPU.
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any, Protocol
 
 import numpy as np
 import optuna
 
-from benchmarks.grids import EPOCHS, Grid
-from search.storage.run import rungs
-
 REDUCTION_FACTOR = 3
-RUNGS = rungs(1, REDUCTION_FACTOR, epochs=EPOCHS)
+
+
+class Problem(Protocol):
+    """What a search chooses from."""
+
+    @property
+    def epochs(self) -> int:
+        """Of a full training."""
+        ...
+
+    @property
+    def baseline(self) -> Mapping[str, Any]:
+        """The first configuration."""
+        ...
+
+    def ask(self, trial: Any) -> dict[str, Any]:
+        """The configuration of a trial, or of an object with the same methods, by asking it for each parameter."""
+        ...
 
 
 class Peer(Protocol):
@@ -39,14 +53,26 @@ class RayTune:
     """Ray Tune's ASHAScheduler, with its OptunaSearch at the defaults, or with random configurations."""
 
     def __init__(
-        self, grid: Grid, seed: int, *, sampler: optuna.samplers.BaseSampler | None = None, documented: bool = False
+        self,
+        grid: Problem,
+        seed: int,
+        *,
+        sampler: optuna.samplers.BaseSampler | None = None,
+        documented: bool = False,
+        first: int = 1,
     ) -> None:
+        """
+        Args:
+            sampler: of OptunaSearch; its own if None.
+            documented: the defaults of the tool, without a first configuration.
+            first: epochs before trials are first compared.
+        """
         from ray.tune.schedulers import ASHAScheduler
         from ray.tune.search.optuna import OptunaSearch
 
         factor = 4 if documented else REDUCTION_FACTOR
         self._scheduler = ASHAScheduler(
-            metric="value", mode="max", max_t=EPOCHS, grace_period=1, reduction_factor=factor
+            metric="value", mode="max", max_t=grid.epochs, grace_period=first, reduction_factor=factor
         )
         self._search = OptunaSearch(
             _Ask(grid),
@@ -54,7 +80,7 @@ class RayTune:
             mode="max",
             seed=None if sampler else seed,
             sampler=sampler,
-            points_to_evaluate=None if documented else [grid.baseline],
+            points_to_evaluate=None if documented else [dict(grid.baseline)],
         )
 
     def suggest(self, trial: int) -> dict[str, Any]:
@@ -76,11 +102,19 @@ class RayTune:
 class OptunaAlone:
     """Optuna's TPESampler with one of its pruners, by ask and tell; the MedianPruner is its default."""
 
-    def __init__(self, grid: Grid, seed: int, *, pruner: optuna.pruners.BasePruner | None) -> None:
-        self._grid, sampler = grid, optuna.samplers.TPESampler(seed=seed)
-        self._study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
+    def __init__(
+        self,
+        grid: Problem,
+        seed: int,
+        *,
+        pruner: optuna.pruners.BasePruner | None,
+        sampler: optuna.samplers.BaseSampler | None = None,
+    ) -> None:
+        self._grid, sampler = grid, sampler or optuna.samplers.TPESampler(seed=seed)
+        name = f"seed {seed}"  # it decides the brackets of Hyperband
+        self._study = optuna.create_study(study_name=name, direction="maximize", sampler=sampler, pruner=pruner)
         if pruner is not None:
-            self._study.enqueue_trial(grid.baseline)
+            self._study.enqueue_trial(dict(grid.baseline))
         self._trials: dict[int, optuna.Trial] = {}
 
     def suggest(self, trial: int) -> dict[str, Any]:
@@ -102,21 +136,16 @@ class OptunaAlone:
 class SyneTune:
     """One of Syne Tune's asynchronous successive halving schedulers."""
 
-    def __init__(self, grid: Grid, seed: int, *, scheduler: str) -> None:
-        from syne_tune.config_space import choice, randint  # pyright: ignore[reportMissingImports]
+    def __init__(self, grid: Problem, seed: int, *, scheduler: str) -> None:
         from syne_tune.optimizer import baselines  # pyright: ignore[reportMissingImports]
 
-        space = {
-            name: randint(values[0], values[-1]) if isinstance(values, range) else choice(list(values))
-            for name, values in grid.values.items()
-        }
         np.random.seed(seed)  # its brackets are drawn from numpy's own generator
         self._scheduler = getattr(baselines, scheduler)(
-            space,
+            _syne_tune_space(grid),
             metric="value",
             do_minimize=False,
             time_attr="epoch",
-            max_t=EPOCHS,
+            max_t=grid.epochs,
             grace_period=1,
             reduction_factor=REDUCTION_FACTOR,
             random_seed=seed,
@@ -140,10 +169,34 @@ class SyneTune:
         return False
 
 
+def _syne_tune_space(grid: Problem) -> dict[str, Any]:
+    """Without conditions, which Syne Tune does not have."""
+    from syne_tune.config_space import (  # pyright: ignore[reportMissingImports]
+        choice,
+        lograndint,
+        loguniform,
+        randint,
+        uniform,
+    )
+
+    asked = optuna.trial.FixedTrial(dict(grid.baseline))
+    grid.ask(asked)
+    space = {}
+    for name, found in asked.distributions.items():
+        if isinstance(found, optuna.distributions.CategoricalDistribution):
+            space[name] = choice(list(found.choices))
+            continue
+        assert isinstance(found, optuna.distributions.IntDistribution | optuna.distributions.FloatDistribution)
+        whole = isinstance(found, optuna.distributions.IntDistribution)
+        make = (lograndint if found.log else randint) if whole else (loguniform if found.log else uniform)
+        space[name] = make(found.low, found.high)
+    return space
+
+
 class _Ask:
     """What Ray's OptunaSearch asks of a trial."""
 
-    def __init__(self, grid: Grid) -> None:
+    def __init__(self, grid: Problem) -> None:
         self._grid = grid
 
     def __call__(self, trial: optuna.Trial) -> None:
@@ -154,16 +207,17 @@ def _halving() -> optuna.pruners.BasePruner:
     return optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=REDUCTION_FACTOR)
 
 
-def _hyperband() -> optuna.pruners.BasePruner:
-    return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=EPOCHS, reduction_factor=REDUCTION_FACTOR)
+def hyperband(grid: Problem) -> optuna.pruners.BasePruner:
+    """Optuna's, at its defaults, for the epochs of a full training."""
+    return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=grid.epochs, reduction_factor=REDUCTION_FACTOR)
 
 
-PEERS: dict[str, Callable[[Grid, int], Peer]] = {
+PEERS: dict[str, Callable[[Problem, int], Peer]] = {
     "Ray: OptunaSearch + ASHA": RayTune,
     "Ray: OptunaSearch + ASHA, as documented": lambda grid, seed: RayTune(grid, seed, documented=True),
     "Ray: random + ASHA": lambda grid, seed: RayTune(grid, seed, sampler=optuna.samplers.RandomSampler(seed=seed)),
     "Optuna: TPE + SuccessiveHalving": lambda grid, seed: OptunaAlone(grid, seed, pruner=_halving()),
-    "Optuna: TPE + Hyperband": lambda grid, seed: OptunaAlone(grid, seed, pruner=_hyperband()),
+    "Optuna: TPE + Hyperband": lambda grid, seed: OptunaAlone(grid, seed, pruner=hyperband(grid)),
     "Optuna: TPE + median, as documented": lambda grid, seed: OptunaAlone(grid, seed, pruner=None),
     "Syne Tune: ASHA": lambda grid, seed: SyneTune(grid, seed, scheduler="ASHA"),
     "Syne Tune: BOHB": lambda grid, seed: SyneTune(grid, seed, scheduler="BOHB"),

@@ -21,7 +21,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import optuna
@@ -39,6 +39,7 @@ from search.scheduling.baseline import baseline_plan
 from search.scheduling.constraints import Examination
 from search.scheduling.messages import Leg
 from search.storage.run import Run
+from spaces.space import Space
 from trainables.training.config import TrainConfig
 
 EPOCH_SECONDS = 5.0
@@ -47,6 +48,7 @@ FULL_TRAININGS, LEAST_ROUNDS = 24, 1.25
 OURS: dict[str, dict[str, Any]] = {"rungwise": {}, "rungwise: TPE": {"sampler": "tpe"}}
 """Our default, and what differs from it."""
 Course = tuple[list[tuple[float, int, int]], list[dict[str, Any]]]
+"""(seconds, trial, epoch) of every finished epoch in order of time, and the configuration of each trial."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +73,23 @@ class Options:
     """Only print the tables of the last result, as Markdown."""
 
 
+class Curves(Protocol):
+    """Known learning curves, the larger the better."""
+
+    epochs: int
+    """Of a full training."""
+    best: float
+    """The best value at the full budget."""
+
+    def value_at(self, params: Params, epoch: int) -> float: ...
+    def final(self, params: Params) -> float: ...
+    def epoch_seconds(self, params: Params) -> float: ...
+
+
 class Recorded:
     """The recorded curves of a grid, means over the seeds that every configuration has."""
+
+    epochs = EPOCHS
 
     def __init__(self, grid: str) -> None:
         self.grid = RECORDED[grid]
@@ -135,8 +152,12 @@ def replay_ours(curves: Recorded, *, grid: str, seed: int, workers: int, until: 
     return outcome.moments, [trial.params for trial in outcome.trials]
 
 
-def replay_peer(curves: Recorded, peer: Peer, *, workers: int, until: float) -> Course:
-    """A search of another tool."""
+def replay_peer(curves: Curves, peer: Peer, *, workers: int, until: float, decision_seconds: float = 1.0) -> Course:
+    """A search of another tool.
+
+    Args:
+        decision_seconds: of the clock, for each second of CPU time that the tool takes to choose.
+    """
     agenda: list[tuple[float, int, int]] = []
     params: list[dict[str, Any]] = []
     moments: list[tuple[float, int, int]] = []
@@ -146,7 +167,7 @@ def replay_peer(curves: Recorded, peer: Peer, *, workers: int, until: float) -> 
         nonlocal driver
         began = time.process_time()
         params.append(peer.suggest(len(params)))
-        driver = max(moment, driver) + time.process_time() - began
+        driver = max(moment, driver) + decision_seconds * (time.process_time() - began)
         heapq.heappush(agenda, (driver + curves.epoch_seconds(params[-1]), len(params) - 1, 1))
 
     for _ in range(workers):
@@ -156,7 +177,7 @@ def replay_peer(curves: Recorded, peer: Peer, *, workers: int, until: float) -> 
         value = curves.value_at(params[trial], epoch)
         moments.append((now, trial, epoch))
         # of a training that diverged a tool is told the worst there is: all of them learn from that
-        last = epoch == EPOCHS or bool(np.isnan(value))
+        last = epoch == curves.epochs or bool(np.isnan(value))
         if peer.report(trial, epoch=epoch, value=0.0 if np.isnan(value) else value, last=last):
             heapq.heappush(agenda, (now + curves.epoch_seconds(params[trial]), trial, epoch + 1))
         else:
@@ -164,7 +185,7 @@ def replay_peer(curves: Recorded, peer: Peer, *, workers: int, until: float) -> 
     return moments, params
 
 
-def regret_at(curves: Recorded, path: Course, moments: Sequence[float]) -> list[float]:
+def regret_at(curves: Curves, path: Course, moments: Sequence[float]) -> list[float]:
     """The regret of the incumbent at each of these moments; that of nothing at all before the first epoch."""
     seen, params = path
     found, incumbent, best_value = [], 0.0, -np.inf
@@ -198,11 +219,22 @@ def horizon(workers: int) -> float:
 
 def make_run(grid: str, *, seed: int, **settings: Any) -> Run:
     """What a search of this grid is asked for, at the defaults but for these settings."""
-    space, metric = RECORDED[grid].space, RECORDED[grid].metric
-    wanted = {"pruner": "asha", "sampler": "curves", "min_epochs": 1, "reduction_factor": REDUCTION_FACTOR, **settings}
+    recorded = RECORDED[grid]
+    return make_run_of(recorded.space, name=grid, metric=recorded.metric, seed=seed, **{"min_epochs": 1, **settings})
+
+
+def make_run_of(space: Space, *, name: str, metric: str, seed: int, **settings: Any) -> Run:
+    """What a search of this space is asked for, at the defaults but for these settings."""
+    wanted = {
+        "pruner": "asha",
+        "sampler": "curves",
+        "min_epochs": space.first_rung(space.epochs),
+        "reduction_factor": REDUCTION_FACTOR,
+        **settings,
+    }
     return Run(
         name="replay",
-        space=grid,
+        space=name,
         fingerprint="",
         dataset=space.dataset,
         dataset_checksum="",
@@ -210,7 +242,7 @@ def make_run(grid: str, *, seed: int, **settings: Any) -> Run:
         train_size=None,
         validation_fraction=space.validation_fraction,
         seed=seed,
-        epochs=EPOCHS,
+        epochs=space.epochs,
         metric=metric,
         direction="maximize",
         trials=100_000,

@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from benchmarks import rivals
 from benchmarks.harness import RESULTS, Interval
 from benchmarks.regret import tables
 
@@ -128,6 +129,8 @@ TABLES: dict[str, tuple[str, Callable[[Result], str]]] = {
     "placement": ("placement", comparison),
     "packing": ("gpu_packing", packing),
     "replay": ("replay", lambda result: tables(result["results"])),
+    "rivals-tuning": ("rivals_tuning", lambda result: rivals.tables(result["results"])),
+    "rivals-confirmation": ("rivals_confirmation", lambda result: rivals.tables(result["results"])),
     **{f"gpu-{net}": (f"gpu_training_{net}", comparison) for net in ("resnet9", "32-64-128")},
     **{f"launches-{net}": (f"gpu_launches_{net}", comparison) for net in NETS},
     **{f"speed-{net}": (f"training_speed_{net}_threads-1", comparison) for net in NETS},

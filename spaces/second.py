@@ -79,6 +79,17 @@ def measures_latency(second: Second | None, *, built_in: bool) -> bool:
     return built_in and second is not None and second.name == LATENCY
 
 
+def axis_label(name: str, direction: str, unit: str = "") -> str:
+    """What an axis of a second objective is called: `latency (ms for one row, smaller is better)`."""
+    better = "larger" if direction == "maximize" else "smaller"
+    return f"{name} ({unit + ', ' if unit else ''}{better} is better)"
+
+
+def unit_of(second: Second | None, *, built_in: bool) -> str:
+    """The unit of a second objective; empty if it is not known."""
+    return "ms for one row" if measures_latency(second, built_in=built_in) else ""
+
+
 def second_of(
     stated: Sequence[Stated], *, first: Objective, costs: Sequence[str], built_in: bool = False
 ) -> Second | None:

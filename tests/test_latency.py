@@ -15,7 +15,7 @@ from search.session.session import Session
 from search.storage.run import Run
 from search.storage.trials import end_attrs, stored_latency
 from spaces.objectives import Objective
-from spaces.second import Second, measures_latency, read_objectives, second_of
+from spaces.second import Second, axis_label, measures_latency, read_objectives, second_of, unit_of
 from tests.fronts import finished, run_of
 from tests.workers import numbers, step
 from trainables.data.dataset import Dataset
@@ -109,3 +109,11 @@ def test_the_stored_latency_is_that_of_the_first_epoch():
     assert end_attrs(trial, run) == {"latency": 1.5}, "for optuna-dashboard"
     assert stored_latency(finished(0, 0.9, 900), run) is None
     assert end_attrs(trial, run_of()) == end_attrs(trial, run_of(second=LATENCY, dataset="")) == {}
+
+
+def test_axes_name_the_unit_of_a_measured_latency_and_none_of_what_own_code_reports():
+    second = run_of(second=LATENCY).second
+    assert second is not None
+    shown = axis_label(second.name, second.direction, unit_of(second, built_in=True))
+    assert shown == "latency (ms for one row, smaller is better)"
+    assert axis_label(second.name, "maximize", unit_of(second, built_in=False)) == "latency (larger is better)"

@@ -10,6 +10,7 @@ from analysis.scores.comparison import joint
 from analysis.scores.metrics import Evaluation
 from search.algorithms.front import front_trials
 from search.storage.trials import epochs_reached, second_value
+from spaces.second import unit_of
 
 
 def with_front(job: Job, parts: Mapping[str, Any], found: Mapping[str, Evaluation]) -> dict[str, Any]:
@@ -38,4 +39,6 @@ def with_front(job: Job, parts: Mapping[str, Any], found: Mapping[str, Evaluatio
         replace(e, joint={**intervals[e.name].as_dict(), "second": others[e.trial]}) if e.name in intervals else e
         for e in parts["entrants"]
     ]
-    return {**parts, "entrants": entrants, "second": {"name": run.second.name, "direction": run.second.direction}}
+    unit = unit_of(run.second, built_in=bool(run.dataset))
+    second = {"name": run.second.name, "direction": run.second.direction, **({"unit": unit} if unit else {})}
+    return {**parts, "entrants": entrants, "second": second}

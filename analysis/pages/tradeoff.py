@@ -10,7 +10,7 @@ from analysis.wording import named
 from search.process.text import counted
 from search.storage.run import Run
 from search.storage.study import open_study
-from spaces.second import Second, measures_latency
+from spaces.second import Second, measures_latency, unit_of
 
 
 def tradeoff_section(trials: Trials, run: Run | None, run_dir: Path, folder: Folder) -> Section | None:
@@ -38,7 +38,7 @@ def tradeoff_section(trials: Trials, run: Run | None, run_dir: Path, folder: Fol
             text(*lines),
             folder.picture(
                 "tradeoff",
-                lambda: plot_tradeoff(trials, table, second),
+                lambda: plot_tradeoff(trials, table, second, unit=unit_of(second, built_in=bool(run.dataset))),
                 alt=f"Scatter of {metric} against {second.name} of all finished trials, with the front as steps",
                 caption=f"Finished trials. The steps show the best {metric} that is reached at each {second.name}.",
                 wide=True,

@@ -15,6 +15,7 @@ from analysis.plots.fonts import names_on_axis
 from analysis.plots.tradeoff import is_log
 from analysis.studies.results import Entrant, FinalResults
 from analysis.wording import is_share, shortened, title
+from spaces.second import axis_label
 
 _COLORS = {"top": style.BLUE, "baseline": style.ORANGE, "random": style.GREY, "augmented": style.GREEN}
 _SHOWN_CLASSES = 30
@@ -77,8 +78,9 @@ def plot_front(results: FinalResults, ax: Axes | None = None) -> Axes:
     if is_log(pd.Series(places)):
         style.log_axis(ax)
     unit = " (%)" if scale == 100 else ""
-    better = "larger" if results.second["direction"] == "maximize" else "smaller"
-    ax.set(xlabel=f"{results.second['name']} ({better} is better)", ylabel=f"{results.in_unit(metric)}{unit}")
+    second = results.second
+    label = axis_label(second["name"], second["direction"], second.get("unit", ""))
+    ax.set(xlabel=label, ylabel=f"{results.in_unit(metric)}{unit}")
     style.legend(ax, ncols=3)
     return ax
 

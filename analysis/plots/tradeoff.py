@@ -6,16 +6,19 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.plots import style
 from analysis.studies.trials import COMPLETE, Trials
-from spaces.second import Second
+from spaces.second import Second, axis_label
 
 
-def plot_tradeoff(trials: Trials, table: pd.DataFrame, second: Second, ax: Axes | None = None) -> Axes:
+def plot_tradeoff(
+    trials: Trials, table: pd.DataFrame, second: Second, ax: Axes | None = None, *, unit: str = ""
+) -> Axes:
     """Finished trials by both objectives.
 
     Args:
         trials: the study, for the label of its metric.
         table: as `analysis.studies.tradeoff.tradeoff` returns it.
         second: the objective on the horizontal axis.
+        unit: of this objective, if it is known.
     """
     ax = style.new_axes(ax, width=6.0)
     if table.empty:
@@ -36,8 +39,7 @@ def plot_tradeoff(trials: Trials, table: pd.DataFrame, second: Second, ax: Axes 
     else:
         ax.xaxis.set_major_locator(MaxNLocator(5))
     style.value_axis(ax, table["value"], sign=trials.sign)
-    better = "larger" if second.objective.maximize else "smaller"
-    ax.set(xlabel=f"{second.name} ({better} is better)", ylabel=style.metric_label(trials))
+    ax.set(xlabel=axis_label(second.name, second.direction, unit), ylabel=style.metric_label(trials))
     style.legend(ax, ncols=3)
     return ax
 
