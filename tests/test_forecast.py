@@ -236,3 +236,20 @@ def test_a_rare_class_is_said_with_the_metrics_that_count_it() -> None:
     assert "--metric balanced_accuracy, macro_f1 or auc" in said
     assert describe_imbalance(replace(rare, metric="auc")) == ""
     assert describe_imbalance(data.load("diabetes", "data")) == ""
+
+
+def test_a_configuration_that_cannot_be_trained_does_not_end_the_forecast_unless_all_fail(tmp_path: Path) -> None:
+    fault = "    if config['lr'] > 0.5:\n        raise ArithmeticError('lr is too large')\n"
+    text = WHOLE.replace("    model = build(config)", fault + "    model = build(config)", 1)
+    session = Session.open(Options(space=str(write_own(tmp_path, "failing", text=text)), trials=4), given=())
+    resources = Resources(slots=1, cpus_per_trial=1, gpus_per_trial=0.0)
+    good, bad = {"lr": 0.1, "width": 8}, {"lr": 0.9, "width": 8}
+
+    def speeds(*draws: dict[str, float]) -> list[Speed]:
+        dataset, space = session.dataset, session.space
+        return calibrate(session.run, dataset, resources, draws=draws, space=space, seconds=600.0)
+
+    first, second, third = speeds(bad, good, bad)
+    assert first == second == third
+    with pytest.raises(ValueError, match=r"^the first 3 configurations cannot be trained: ArithmeticError: lr is too"):
+        speeds(bad, bad, bad, bad)

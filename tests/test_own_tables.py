@@ -11,6 +11,7 @@ import torch
 from benchmarks.fuzzing import searches
 from benchmarks.fuzzing import tables as fuzz
 from search.forecast.preview import describe_columns
+from search.process.arguments import parse
 from search.session.opening import decide_table, old_run
 from search.session.options import Options
 from search.storage.run import read_run, write_run
@@ -363,3 +364,8 @@ def test_five_searches_with_random_options_are_refused_in_one_line_or_used_to_th
     found = searches.run(5, seed=4)
     assert found["faults"] == []
     assert found["outcomes"]["used"] > 1
+
+
+def test_column_types_that_are_given_twice_are_refused_since_the_first_would_be_lost():
+    with pytest.raises(ValueError, match=r"--types is given more than once; give it once"):
+        parse(Options, ["--types", "a=text", "--types=b=number"], prog="search")

@@ -263,3 +263,15 @@ def test_a_damaged_file_predicts_nothing_in_one_line(
     (tmp_path / "rows.csv").write_bytes(content)
     assert predict.main([str(all_exported["numeric"].run_dir), str(tmp_path / "rows.csv")]) == predict.BAD_INPUT
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_row_without_any_value_is_predicted_and_an_empty_line_is_not(
+    all_exported: dict[str, Exported], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    exported = all_exported["mixed"]
+    header, first, *_ = exported.csv.read_text().splitlines()
+    path = tmp_path / "gaps.csv"
+    path.write_text("\n".join([header, first, "," * header.count(","), "", "  ", first]) + "\n")
+    found = answers(exported, path, capsys)
+    assert len(found) == 3
+    assert found[0]["prediction"] == found[2]["prediction"]

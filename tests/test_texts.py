@@ -83,7 +83,7 @@ def test_few_or_equal_texts_have_fewer_numbers():
 def test_a_column_of_one_text_is_refused_in_one_line(tmp_path: Path):
     path = write(tmp_path / "t.csv", "review,a,y", ["nothing to say"] * NUM_ROWS, A, STARS)
     with pytest.raises(
-        ValueError, match=r"'review' has less than 2 different texts in the training rows.*--drop review"
+        ValueError, match=r"'review' has fewer than 2 different texts in the training rows.*--drop review"
     ):
         read(path, types={"review": "text"})
 

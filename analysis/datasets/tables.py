@@ -263,7 +263,7 @@ def preprocessing(run: "Run", params: Mapping[str, Any], found: TableOverview) -
         )
     if found.task == "regression":
         sentences.append(f"Target: {SCALES[config.target_scaling]}; predictions are converted back to its unit.")
-    sentences.append("All of this is fitted on the training rows only and stored with the weights.")
+    sentences.append("All of this is fitted without the test rows and stored with the weights.")
     return sentences
 
 

@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -15,6 +16,7 @@ import spaces.space
 from search.process.allotted import available_cpus
 from search.process.environment import named, only_allowed
 from search.process.quiet import quietly
+from search.process.text import counted
 from search.runtime.resources import Resources, count_gpus
 from search.storage.run import Run
 from search.storage.space import space_of
@@ -41,6 +43,8 @@ EVALUATED_ROWS = 512
 """Validation rows that are evaluated."""
 SHIPPED_BYTES = 8 << 20
 """Size of the training rows that each process gets."""
+MOST_FAILED = 3
+"""If so many of the first configurations fail and none is measured, there is no forecast."""
 MAX_EPOCHS = 100
 """Epochs of one measurement, each of a few steps."""
 
@@ -101,12 +105,17 @@ def _measure(
 ) -> list[Speed]:
     """The speeds of the first few draws, each in a process of its own.
 
+    A draw that cannot be trained, since it diverges for instance, has the speed of the one before.
+
     Args:
         least: number of draws that are enough for a forecast.
         until: seconds after which no further draw is begun: if `least` are measured, and even if fewer are.
+
+    Raises:
+        ValueError: the first few draws fail; the line has the reason.
     """
     running: dict[Future[Speed], int] = {}
-    found: dict[int, Speed] = {}
+    found: dict[int, Speed | Exception] = {}
     with ProcessPoolExecutor(at_once, mp_context=mp.get_context("spawn")) as pool:
         began = time.monotonic()
         while True:
@@ -118,9 +127,35 @@ def _measure(
                 running[future] = number
             elif running:
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    found[running.pop(future)] = future.result()
-            else:
-                return [found[number] for number in sorted(found)]
+                    found[running.pop(future)] = _speed(future)
+            if (not running and not wanted) or len(found) >= MOST_FAILED:
+                _check_some(list(found.values()))
+            if not running and not wanted:
+                return _filled([found[number] for number in sorted(found)])
+
+
+def _speed(future: Future[Speed]) -> Speed | Exception:
+    """What was measured, or why a training failed."""
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        raise
+    except Exception as error:  # of the user's code, in a process of its own
+        return error
+
+
+def _check_some(found: Sequence[Speed | Exception]) -> None:
+    """Raise ValueError if all of these failed."""
+    reasons = [one for one in found if isinstance(one, Exception)]
+    if reasons and len(reasons) == len(found):
+        reason = " ".join(f"{type(reasons[0]).__name__}: {reasons[0]}".splitlines()[:1])
+        raise ValueError(f"the first {counted(len(found), 'configuration')} cannot be trained: {reason}")
+
+
+def _filled(found: Sequence[Speed | Exception]) -> list[Speed]:
+    """The speeds, where a failed training has that of the one before; of the next one if it is the first."""
+    last = next(one for one in found if isinstance(one, Speed))
+    return [last := one if isinstance(one, Speed) else last for one in found]
 
 
 def _device(resources: Resources) -> str:

@@ -55,6 +55,7 @@ def parse(kind: type[Options], argv: list[str], *, prog: str) -> Options:
     """
     open_streams()
     prog = " ".join(words_of(prog.removeprefix("python -m "))) if prog.startswith("python -m ") else prog
+    _check_lists(argv)
     said = io.StringIO()
     if not {"-h", "--help"}.isdisjoint(argv):
         _unwrap_help(kind)
@@ -65,6 +66,13 @@ def parse(kind: type[Options], argv: list[str], *, prog: str) -> Options:
         if stop.code in (0, None):
             raise
         raise ValueError(f"{_one_line(said.getvalue())}; see {prog} --help") from None
+
+
+def _check_lists(argv: list[str]) -> None:
+    """Raise ValueError if an option that lists columns is given twice: the first one would be lost."""
+    for option in ("--types", "--drop"):
+        if sum(word.partition("=")[0] == option for word in argv) > 1:
+            raise ValueError(f"{option} is given more than once; give it once and separate the columns by commas")
 
 
 def _unwrap_help(kind: type) -> None:

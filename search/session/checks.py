@@ -55,7 +55,7 @@ def check(options: Options) -> None:
     split_names(options.drop or "")
     check_folds(parse_split(options.split or "random"), options.folds)
     if options.tries and options.resume:
-        raise ValueError("--try is for a new run; enqueue a configuration with Optuna: study.enqueue_trial({...})")
+        raise ValueError("--try is for a new run; add a configuration to this one with: rungwise ctl RUN add FILE")
     read_tries(options.tries)
     if options.metric is not None:
         read_goal(options.metric, options.task or "")

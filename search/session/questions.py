@@ -152,8 +152,9 @@ def check_kept(run: "Run", words: Words, space: "Space", *, given: Collection[st
         return
     wanted = resolve(words, space, trials=run.trials)
     if "fix" in given and wanted["fixed"] != run.fixed:
-        stored = ", ".join(f"{name}={value}" for name, value in run.fixed.items()) or "nothing"
-        raise ValueError(f"run {run.name!r} fixes {stored}, which cannot change; leave --fix out")
+        stored = ", ".join(f"{name}={value}" for name, value in run.fixed.items())
+        began = f"with --fix {stored}" if stored else "without --fix"
+        raise ValueError(f"run {run.name!r} was started {began}, which cannot change; leave --fix out")
     if "question" in given and wanted["questions"] != run.questions:
         stored = "; ".join(one.text for one in run.questions) or "no question"
         raise ValueError(f"run {run.name!r} asks {stored}; to ask another one, use `rungwise ask`")

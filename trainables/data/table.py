@@ -255,7 +255,7 @@ def _fit_text(name: str, values: np.ndarray) -> list[Column]:
     weights = fit_texts(as_texts(values))
     if not weights:
         raise ValueError(
-            f"column {name!r} has less than 2 different texts in the training rows; leave it out: "
+            f"column {name!r} has fewer than 2 different texts in the training rows; leave it out: "
             f"{option('--drop', name)}"
         )
     return [

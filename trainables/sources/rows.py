@@ -85,7 +85,7 @@ class Rows:
         return notes
 
     def _rows(self, lines: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
-        """The rows that are not empty; `_of_row` has the lines of the present one."""
+        """The rows, without empty lines; `_of_row` has the lines of the present one."""
 
         def remembered() -> Iterator[str]:
             for line in lines:
@@ -99,7 +99,7 @@ class Rows:
                 break
             last = self._number + 1, row
             self._number += len(self._of_row)
-            if any(cell and not cell.isspace() for cell in row):
+            if len(row) > 1 or any(cell and not cell.isspace() for cell in row):  # an empty line has at most one cell
                 yield last
         self._of_row = previous
         if last is not None:
