@@ -265,13 +265,14 @@ def test_a_damaged_file_predicts_nothing_in_one_line(
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_a_row_without_any_value_is_predicted_and_an_empty_line_is_not(
+def test_a_row_without_any_value_is_predicted_and_empty_lines_and_those_above_the_header_are_not(
     all_exported: dict[str, Exported], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     exported = all_exported["mixed"]
     header, first, *_ = exported.csv.read_text().splitlines()
     path = tmp_path / "gaps.csv"
-    path.write_text("\n".join([header, first, "," * header.count(","), "", "  ", first]) + "\n")
+    commas = "," * header.count(",")
+    path.write_text("\n".join([commas, "", header, first, commas, "", "  ", ",", first]) + "\n")
     found = answers(exported, path, capsys)
     assert len(found) == 3
     assert found[0]["prediction"] == found[2]["prediction"]

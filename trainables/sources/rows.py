@@ -4,7 +4,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 
 from trainables.data.names import clean_name
@@ -13,6 +13,11 @@ SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
 _SEP_LINE = re.compile(r'"?sep=([^"\r\n])"?(?:\r\n|\r|\n|$)', re.IGNORECASE)
 _LONGEST_CELL = 2**31 - 1
 _HEAD, _COMPARED, _SHOWN, _NOTED = 2_000, 200, 40, 3
+
+
+def is_blank(row: Sequence[str]) -> bool:
+    """Whether no cell has a visible character."""
+    return not any(cell and not cell.isspace() for cell in row)
 
 
 class Rows:
@@ -40,6 +45,8 @@ class Rows:
         stated = _SEP_LINE.match(head[0]) if head else None
         self._number = 1 if stated else 0  # of lines that were read
         self._of_row: list[str] = []
+        self.names: list[str] = []
+        """Of every column; empty for one without a name."""
         try:
             self.separator = stated[1] if stated else _find_separator(head, path)
             rows = self._rows(chain(head[self._number :], self._lines))
@@ -51,7 +58,6 @@ class Rows:
         self._body, header = rows, first[1]
         self._header = [cell.strip() for cell in header]
         self.names = [clean_name(name) for name in header]
-        """Of every column; empty for one without a name."""
         twice = [name for name, count in Counter(self.names).items() if count > 1 and name]
         if twice:
             raise ValueError(f"every column must have a different name, but {path} has {twice[0]!r} twice; rename one")
@@ -61,6 +67,8 @@ class Rows:
         """Each row with the number of its first line, from 1."""
         try:
             for line, row in self._body:
+                if len(row) != len(self.names) and is_blank(row):
+                    continue
                 self._check(line, row)
                 if row[0].strip() == self._header[0] and len(row) > 1 and [c.strip() for c in row] == self._header:
                     self._repeats.append(line)
@@ -85,7 +93,7 @@ class Rows:
         return notes
 
     def _rows(self, lines: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
-        """The rows, without empty lines; `_of_row` has the lines of the present one."""
+        """The rows, without empty lines and those above the header; `_of_row` has the lines of the present one."""
 
         def remembered() -> Iterator[str]:
             for line in lines:
@@ -99,8 +107,9 @@ class Rows:
                 break
             last = self._number + 1, row
             self._number += len(self._of_row)
-            if len(row) > 1 or any(cell and not cell.isspace() for cell in row):  # an empty line has at most one cell
-                yield last
+            if is_blank(row) and (len(row) < 2 or not self.names):  # an empty line, or one above the header
+                continue
+            yield last
         self._of_row = previous
         if last is not None:
             self._check_quote(*last)
