@@ -148,6 +148,7 @@ class PublicTask:
         self.epochs, self.baseline = self.family.epochs, dict(self.family.default)
         known = json.loads((DATA / "calibration.json").read_text())[name]
         self.best, self.median = known["best"], known["median"]
+        self.nothing = self.median
         self._curves: dict[tuple[Any, ...], np.ndarray] = {}
 
     @property

@@ -80,6 +80,8 @@ class Curves(Protocol):
     """Of a full training."""
     best: float
     """The best value at the full budget."""
+    nothing: float
+    """What counts as found before the first epoch, and is told of a training that diverged."""
 
     def value_at(self, params: Params, epoch: int) -> float: ...
     def final(self, params: Params) -> float: ...
@@ -89,7 +91,7 @@ class Curves(Protocol):
 class Recorded:
     """The recorded curves of a grid, means over the seeds that every configuration has."""
 
-    epochs = EPOCHS
+    epochs, nothing = EPOCHS, 0.0
 
     def __init__(self, grid: str) -> None:
         self.grid = RECORDED[grid]
@@ -178,7 +180,7 @@ def replay_peer(curves: Curves, peer: Peer, *, workers: int, until: float, decis
         moments.append((now, trial, epoch))
         # of a training that diverged a tool is told the worst there is: all of them learn from that
         last = epoch == curves.epochs or bool(np.isnan(value))
-        if peer.report(trial, epoch=epoch, value=0.0 if np.isnan(value) else value, last=last):
+        if peer.report(trial, epoch=epoch, value=curves.nothing if np.isnan(value) else value, last=last):
             heapq.heappush(agenda, (now + curves.epoch_seconds(params[trial]), trial, epoch + 1))
         else:
             begin(now)
@@ -188,7 +190,7 @@ def replay_peer(curves: Curves, peer: Peer, *, workers: int, until: float, decis
 def regret_at(curves: Curves, path: Course, moments: Sequence[float]) -> list[float]:
     """The regret of the incumbent at each of these moments; that of nothing at all before the first epoch."""
     seen, params = path
-    found, incumbent, best_value = [], 0.0, -np.inf
+    found, incumbent, best_value = [], curves.nothing, -np.inf
     events = iter(seen)
     event = next(events, None)
     for moment in moments:

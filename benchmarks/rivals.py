@@ -1,4 +1,4 @@
-"""Searches of ten tools on learning curves that others recorded: what each finds for the same number of epochs.
+"""Searches of several tools on learning curves that others recorded: what each finds for the same number of epochs.
 
     python -m benchmarks.rivals --seeds 10                  # the tuning half; an interrupted one continues
     python -m benchmarks.rivals --half confirmation         # the other half: open it once for each proposal
@@ -244,6 +244,11 @@ def _of(values: Sequence[float], digits: int) -> str:
 def main() -> None:
     """Replay everything, print the tables and keep them."""
     options = parse(Options, sys.argv[1:], prog="python -m benchmarks.rivals")
+    known = (*OURS, *PEERS)
+    if wrong := sorted(set(options.searches) - set(known)):
+        raise SystemExit(f"error: --searches must be some of {', '.join(known)}, got {wrong[0]!r}")
+    if options.searches and "rungwise" not in options.searches:
+        raise SystemExit("error: --searches must include rungwise, with which the others are compared")
     console, path = Console(width=180, highlight=False), RESULTS / f"rivals_{options.half}.json"
     if not options.show:
         optuna.logging.set_verbosity(optuna.logging.ERROR)

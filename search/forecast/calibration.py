@@ -1,22 +1,18 @@
 """Measures how fast this machine trains: configurations of a space, a second each, as many at once as in a search."""
 
-import multiprocessing as mp
 import os
 import tempfile
 import time
 from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
 import spaces.space
+from search.forecast.speeds import Speed, measure_draws
 from search.process.allotted import available_cpus
 from search.process.environment import named, only_allowed
-from search.process.quiet import quietly
-from search.process.text import counted
 from search.runtime.resources import Resources, count_gpus
 from search.storage.run import Run
 from search.storage.space import space_of
@@ -43,28 +39,8 @@ EVALUATED_ROWS = 512
 """Validation rows that are evaluated."""
 SHIPPED_BYTES = 8 << 20
 """Size of the training rows that each process gets."""
-MOST_FAILED = 3
-"""If so many of the first configurations fail and none is measured, there is no forecast."""
 MAX_EPOCHS = 100
 """Epochs of one measurement, each of a few steps."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Speed:
-    """One measured configuration."""
-
-    macs: int
-    """Multiply-adds for one row; 1 where they are not known."""
-    epoch_seconds: float
-    """One epoch of all training and validation rows, while every slot is busy."""
-    save_seconds: float = 0.0
-    """One checkpoint."""
-
-
-class Measures(Protocol):
-    """Measures a configuration, in a process of its own."""
-
-    def measure(self, params: dict[str, Any]) -> Speed: ...
 
 
 def calibrate(
@@ -97,65 +73,7 @@ def calibrate(
         bench, least = _bench(run, dataset, resources), MIN_MEASURED
     at_once = min(resources.slots, max(1, available_cpus() // resources.cpus_per_trial))
     with only_allowed(named(run.env, os.environ)):  # as in the search
-        return _measure(bench, draws, at_once=at_once, least=least, until=(seconds, longest))
-
-
-def _measure(
-    bench: Measures, draws: Sequence[dict[str, Any]], *, at_once: int, least: int, until: tuple[float, float]
-) -> list[Speed]:
-    """The speeds of the first few draws, each in a process of its own.
-
-    A draw that cannot be trained, since it diverges for instance, has the speed of the one before.
-
-    Args:
-        least: number of draws that are enough for a forecast.
-        until: seconds after which no further draw is begun: if `least` are measured, and even if fewer are.
-
-    Raises:
-        ValueError: the first few draws fail; the line has the reason.
-    """
-    running: dict[Future[Speed], int] = {}
-    found: dict[int, Speed | Exception] = {}
-    with ProcessPoolExecutor(at_once, mp_context=mp.get_context("spawn")) as pool:
-        began = time.monotonic()
-        while True:
-            number = len(found) + len(running)
-            limit = until[number < least]
-            wanted = number < len(draws) and (number == 0 or time.monotonic() < began + limit)
-            if wanted and len(running) < at_once:
-                future = pool.submit(quietly, bench.measure, draws[number])
-                running[future] = number
-            elif running:
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    found[running.pop(future)] = _speed(future)
-            if (not running and not wanted) or len(found) >= MOST_FAILED:
-                _check_some(list(found.values()))
-            if not running and not wanted:
-                return _filled([found[number] for number in sorted(found)])
-
-
-def _speed(future: Future[Speed]) -> Speed | Exception:
-    """What was measured, or why a training failed."""
-    try:
-        return future.result()
-    except BrokenProcessPool:
-        raise
-    except Exception as error:  # of the user's code, in a process of its own
-        return error
-
-
-def _check_some(found: Sequence[Speed | Exception]) -> None:
-    """Raise ValueError if all of these failed."""
-    reasons = [one for one in found if isinstance(one, Exception)]
-    if reasons and len(reasons) == len(found):
-        reason = " ".join(f"{type(reasons[0]).__name__}: {reasons[0]}".splitlines()[:1])
-        raise ValueError(f"the first {counted(len(found), 'configuration')} cannot be trained: {reason}")
-
-
-def _filled(found: Sequence[Speed | Exception]) -> list[Speed]:
-    """The speeds, where a failed training has that of the one before; of the next one if it is the first."""
-    last = next(one for one in found if isinstance(one, Speed))
-    return [last := one if isinstance(one, Speed) else last for one in found]
+        return measure_draws(bench, draws, at_once=at_once, least=least, until=(seconds, longest))
 
 
 def _device(resources: Resources) -> str:

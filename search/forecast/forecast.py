@@ -65,6 +65,8 @@ class Forecast:
     draw_epoch_seconds: Percentiles
     """Of a random configuration."""
     num_measured: int
+    failures: tuple[str, ...] = ()
+    """Why configurations could not be trained."""
     start_seconds: float = START_SECONDS
     """Of the wall time, those before the first epoch."""
 
@@ -79,7 +81,8 @@ def make_forecast(run: Run, space: Space, dataset: Any, resources: Resources, *,
     others = draw_configurations(run, space, examine, number=NUM_DRAWS)
     speeds = calibrate(run, dataset, resources, draws=[params for params, _ in (*first, *others)], space=space)
     known, unknown = ([macs for _, macs in draws] for draws in (first, others))
-    return simulate_searches(run, space, speeds, first=known, others=unknown, slots=resources.slots)
+    found = simulate_searches(run, space, speeds, first=known, others=unknown, slots=resources.slots)
+    return replace(found, failures=tuple(speed.failure for speed in speeds if speed.failure))
 
 
 def count_known(run: Run, slots: int) -> int:
@@ -138,7 +141,7 @@ def simulate_searches(
         reaching=tuple(np.mean(reached, axis=0).tolist()),
         baseline_epoch_seconds=speeds[0].epoch_seconds,
         draw_epoch_seconds=_percentiles(np.concatenate(seconds)),
-        num_measured=len(speeds),
+        num_measured=sum(not speed.failure for speed in speeds),
     )
 
 

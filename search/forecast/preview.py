@@ -17,7 +17,7 @@ from search.forecast.retraining import asked, cost
 from search.process.allotted import load
 from search.process.arguments import command
 from search.process.silence import doing
-from search.process.text import describe_saving, duration, printable
+from search.process.text import counted, describe_saving, duration, printable
 from search.runtime.resources import Resources
 from search.scheduling.baseline import describe_reduction
 from search.scheduling.constraints import Examine
@@ -146,6 +146,13 @@ def _show_forecast(run: Run, forecast: Forecast, resources: Resources, *, consol
         f" {forecast.draw_epoch_seconds[2]:.2g}; {forecast.num_measured} were measured)",
         soft_wrap=True,
     )
+    if forecast.failures:
+        tried = forecast.num_measured + len(forecast.failures)
+        console.print(
+            f"  {len(forecast.failures)} of {counted(tried, 'configuration')} could not be trained, the first with"
+            f" {escape(printable(forecast.failures[0]))}",
+            soft_wrap=True,
+        )
     console.print(
         f"\nforecast: {'at most ' * bool(run.until_gain)}{in_words(forecast.wall_seconds)} with"
         f" {resources.at_once}, {in_words(forecast.trial_seconds)} of training",

@@ -212,7 +212,7 @@ class Session:
         if not self.space.own:
             show_data(self.dataset, console=console)
         elif self.space.direction is None:
-            console.print(f"{escape(run.metric)} is {run.direction}d by its name; Space(direction=...) states it")
+            console.print(f"{escape(run.metric)} is {run.direction}d, judging by its name; set Space(direction=...)")
         for line in (*describe_changes(self.space), *asked(run)):
             console.print(escape(printable(line)), soft_wrap=True)
         if self.new and (reduction := describe_reduction(run, self.space)):

@@ -95,7 +95,8 @@ def _with_words(cells: _Cells) -> tuple[_Cells, list[str]]:
     found = _Cells(name=cells.name, texts=cells.texts, numbers=cells.numbers, kept=kept, places=cells.places)
     notes, left_out = [], len(cells.texts) - len(kept)
     if left_out:
-        dropped = sorted({text for row, text in enumerate(cells.texts) if text and row not in set(kept)})
+        inside = set(kept.tolist())
+        dropped = sorted({text for row, text in enumerate(cells.texts) if text and row not in inside})
         written = f" ({', '.join(map(repr, dropped[:4]))} counts as missing)" if dropped else ""
         notes.append(f"{left_out} of {len(cells.texts)} rows have no {cells.name} and are left out{written}")
     return found, notes

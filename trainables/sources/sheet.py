@@ -10,7 +10,7 @@ import numpy as np
 from trainables.data.dates import EPOCH, read_dates
 from trainables.data.notation import changed_example, plain_columns
 from trainables.sources.encoding import decode
-from trainables.sources.rows import Rows
+from trainables.sources.rows import Rows, is_blank
 
 _NAMED = 6
 
@@ -52,7 +52,7 @@ def parse_sheet(data: bytes, path: str) -> Sheet:
     """Like `read_sheet`, from the content of a file; the path is for messages."""
     text, notes = decode(data, path)
     rows = Rows(io.StringIO(text, newline=""), path)
-    body = list(rows)
+    body = [one for one in rows if not is_blank(one[1])]
     notes += rows.notes
     header, separator = rows.names, rows.separator
     columns = zip(*(row for _, row in body), strict=True) if body else [()] * len(header)
