@@ -18,7 +18,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -31,6 +31,7 @@ from rich.console import Console
 from benchmarks.curves import DATA
 from benchmarks.grids import EPOCHS, GRIDS, RECORDED, Params
 from benchmarks.harness import RESULTS, calibrate, describe_conditions, write_result
+from benchmarks.kept import comparable, keeping, read_kept
 from benchmarks.peers import PEERS, REDUCTION_FACTOR, Peer
 from benchmarks.regret import NUM_MOMENTS, Cell, summarise, tables
 from search.forecast.simulate import simulate
@@ -256,33 +257,18 @@ def make_run_of(space: Space, *, name: str, metric: str, seed: int, **settings: 
 
 def replay_all(options: Options) -> Iterator[tuple[Cell, list[float]]]:
     """Every search that is asked for with its regrets; seeds outermost, so that an early end has whole seeds."""
-    known = read_kept(options.keep) if options.keep.exists() else {}
-    options.keep.parent.mkdir(parents=True, exist_ok=True)
     recorded = {grid: Recorded(grid) for grid in options.grids}
     for search in options.searches:  # what a tool imports at its first use is not charged
         replay(recorded[options.grids[0]], search, grid=options.grids[0], workers=1, seed=0)
+
+    def replayed(cell: Cell) -> list[float]:
+        grid, workers, search, seed = cell
+        return replay(recorded[grid], search, grid=grid, workers=workers, seed=seed)
+
     seeds = range(options.first, options.first + options.seeds)
-    for seed, workers, grid, search in itertools.product(seeds, options.workers, options.grids, options.searches):
-        cell: Cell = (grid, workers, search, seed)
-        if cell not in known:
-            known[cell] = replay(recorded[grid], search, grid=grid, workers=workers, seed=seed)
-            with options.keep.open("a") as file:
-                file.write(json.dumps([cell, known[cell]]) + "\n")
-        yield cell, known[cell]
-
-
-def read_kept(path: Path) -> dict[Cell, list[float]]:
-    """The searches of this file."""
-    return {tuple(cell): regrets for cell, regrets in map(json.loads, path.read_text().splitlines())}
-
-
-def comparable(found: Mapping[Cell, list[float]]) -> dict[Cell, list[float]]:
-    """Of each grid and number of workers, the seeds that all its searches have."""
-    seeds: dict[tuple[str, int], dict[str, set[int]]] = {}
-    for grid, workers, search, seed in found:
-        seeds.setdefault((grid, workers), {}).setdefault(search, set()).add(seed)
-    shared = {place: set.intersection(*by_search.values()) for place, by_search in seeds.items()}
-    return {cell: regrets for cell, regrets in found.items() if cell[3] in shared[cell[:2]]}
+    asked = itertools.product(seeds, options.workers, options.grids, options.searches)
+    cells = ((grid, workers, search, seed) for seed, workers, grid, search in asked)
+    return keeping(cells, replayed, keep=options.keep)
 
 
 def main() -> None:

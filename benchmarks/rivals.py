@@ -25,10 +25,11 @@ from rich.console import Console
 from scipy.stats import rankdata
 
 from benchmarks.harness import RESULTS, describe_conditions, write_result
+from benchmarks.kept import keeping
 from benchmarks.peers import OptunaAlone, Peer, Problem, RayTune, SyneTune, hyperband
 from benchmarks.public_tasks import CONFIRMATION, TUNING, PublicTask
 from benchmarks.regret import NUM_MOMENTS, Cell, compute_factor
-from benchmarks.replay import Course, make_run_of, read_kept, regret_at, replay_peer
+from benchmarks.replay import OURS, Course, make_run_of, regret_at, replay_peer
 from search.forecast.simulate import simulate
 from search.process.arguments import parse
 from search.process.text import counted
@@ -39,7 +40,6 @@ MOMENTS = 10, 25, 50, 100
 STUCK = 0.3
 """A search that ends with a greater regret has found no good region."""
 HALVES = {"tuning": TUNING, "confirmation": CONFIRMATION}
-OURS: dict[str, dict[str, Any]] = {"rungwise": {}, "rungwise: TPE": {"sampler": "tpe"}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,9 +70,10 @@ class FirstEpoch:
     def __init__(self, task: Problem, seed: int) -> None:
         self._task, self._rng = task, np.random.default_rng(seed)
         self._left = FULL_TRAININGS * task.epochs // 2
-        self._chosen: list[dict[str, Any]] = []
         self._looks: dict[int, float] = {}
         self._params: list[dict[str, Any]] = []
+        self._to_the_end: set[int] = set()
+        """Trials that are trained again, to the end; their first epoch is charged twice."""
 
     def suggest(self, trial: int) -> dict[str, Any]:
         if self._left > 0 or not self._looks:
@@ -82,12 +83,10 @@ class FirstEpoch:
         else:
             best = max(self._looks, key=self._looks.__getitem__)
             del self._looks[best]
-            params, self._to_the_end = self._params[best], {*self._to_the_end, trial}
+            self._to_the_end.add(trial)
+            params = self._params[best]
         self._params.append(dict(params))
         return self._params[-1]
-
-    _to_the_end: frozenset[int] | set[int] = frozenset()
-    """Trials that are trained again, to the end; their first epoch is charged twice."""
 
     def report(self, trial: int, *, epoch: int, value: float, last: bool) -> bool:
         if trial in self._to_the_end:
@@ -138,19 +137,16 @@ def horizon(epochs: int, workers: int) -> float:
 
 def replay_all(options: Options) -> Iterator[tuple[Cell, list[float]]]:
     """Every search that is asked for with its regrets; seeds outermost, so that an early end has whole seeds."""
-    known = read_kept(options.keep) if options.keep.exists() else {}
-    options.keep.parent.mkdir(parents=True, exist_ok=True)
     tasks = {name: PublicTask(name) for name in options.tasks or HALVES[options.half]}
+
+    def replayed(cell: Cell) -> list[float]:
+        task, workers, search, seed = cell
+        return replay(tasks[task], search, workers=workers, seed=seed)
+
     seeds = range(options.first, options.first + options.seeds)
-    for seed, workers, (name, task), search in itertools.product(
-        seeds, options.workers, tasks.items(), options.searches or (*OURS, *PEERS)
-    ):
-        cell: Cell = (name, workers, search, seed)
-        if cell not in known:
-            known[cell] = replay(task, search, workers=workers, seed=seed)
-            with options.keep.open("a") as file:
-                file.write(json.dumps([cell, known[cell]]) + "\n")
-        yield cell, known[cell]
+    asked = itertools.product(seeds, options.workers, tasks, options.searches or (*OURS, *PEERS))
+    cells = ((task, workers, search, seed) for seed, workers, task, search in asked)
+    return keeping(cells, replayed, keep=options.keep)
 
 
 def summarise(found: Mapping[Cell, Sequence[float]], *, ours: str, seed: int = 0) -> list[dict[str, Any]]:

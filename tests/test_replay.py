@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 
 from benchmarks.grids import EPOCHS, GRIDS
+from benchmarks.kept import comparable
 from benchmarks.peers import PEERS
 from benchmarks.regret import NUM_MOMENTS, compute_factor, summarise, tables
 from benchmarks.replay import (
     Options,
     Recorded,
-    comparable,
     make_run,
     regret_at,
     replay_all,
