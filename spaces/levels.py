@@ -119,6 +119,17 @@ def value_at(distribution: BaseDistribution, fraction: float) -> Any:
     return min(max(value, distribution.low), below_high)
 
 
+def place_of(distribution: FloatDistribution | IntDistribution, value: float) -> float:
+    """The fraction, in [0, 1], of the range at which `value_at` gives this value; of a value beyond it, the end."""
+    low, high, step = float(distribution.low), float(distribution.high), distribution.step
+    margin = 0.5 * step if step is not None else 0.0
+    low, high = low - margin, high + margin
+    value = min(max(value, low), high)
+    if distribution.log:
+        low, high, value = math.log(low), math.log(high), math.log(value)
+    return (value - low) / (high - low) if high > low else 0.5
+
+
 def same(value: Any, other: Any) -> bool:
     """Whether two values of a parameter are equal; True and 1 are not."""
     return isinstance(value, bool) == isinstance(other, bool) and value == other

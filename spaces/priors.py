@@ -9,7 +9,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from spaces.asking import AskedTrial, Suggest, contains
 from spaces.changes import Prior
-from spaces.levels import value_at
+from spaces.levels import place_of, value_at
 
 SPREAD = 0.1
 """Standard deviation around an expected number, as a share of the parameter's range."""
@@ -75,14 +75,3 @@ class _Expected(AskedTrial):
             return stated[0] if stated else expected(prior, distribution, 0.5)
         known = name in self._base and contains(distribution, self._base[name])
         return self._base[name] if known else value_at(distribution, 0.5)
-
-
-def place_of(distribution: FloatDistribution | IntDistribution, value: float) -> float:
-    """The fraction, in [0, 1], of the range at which `value_at` gives this value; of a value beyond it, the end."""
-    low, high, step = float(distribution.low), float(distribution.high), distribution.step
-    margin = 0.5 * step if step is not None else 0.0
-    low, high = low - margin, high + margin
-    value = min(max(value, low), high)
-    if distribution.log:
-        low, high, value = math.log(low), math.log(high), math.log(value)
-    return (value - low) / (high - low) if high > low else 0.5

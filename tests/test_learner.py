@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from optuna.distributions import FloatDistribution
+from optuna.trial import TrialState
 
 from search.algorithms.candidates import spread
 from search.algorithms.optuna_samplers import NUM_STARTUP_TRIALS
@@ -47,20 +48,30 @@ def test_before_enough_is_known_configurations_lie_anywhere_and_the_best_of_a_ru
     assert stored.params == spread(suggest, number=number, seed=3, trial_seed=seed)
 
 
-def test_a_paused_trial_that_gains_most_for_its_epochs_goes_on_where_a_new_one_gains_less(tmp_path: Path):
-    proposals = make_proposals(tmp_path)
-    good, poor = add(proposals, 0.95, {1: 0.95}), add(proposals, 0.02, {1: 0.02})
-    assert proposals.promotion(suggest, {good, poor, 3}, live=()) == good
-    assert proposals.promotion(suggest, {poor}, live=()) is None
-    assert proposals.promotion(suggest, (), live=()) is None
+def nothing_new(trial: Any) -> float:
+    return trial.suggest_float("x", 0.5, 0.5)
 
 
-def test_of_two_that_promise_as_much_the_one_goes_on_that_has_fewer_epochs_to_go(tmp_path: Path):
+def test_the_paused_trial_that_teaches_most_goes_on_unless_a_new_one_teaches_more(tmp_path: Path):
+    for space, expected in ((nothing_new, 12), (suggest, None)):  # a look between 0.55 and 0.95 costs an epoch
+        (folder := tmp_path / space.__name__).mkdir()
+        proposals = make_proposals(folder)
+        good, poor = add(proposals, 0.95, {1: 0.95}), add(proposals, 0.02, {1: 0.02})
+        assert proposals.promotion(space, {good, poor, 3}, live=()) == expected
+        assert proposals.promotion(space, (), live=()) is None
+
+
+def test_at_the_end_the_most_promising_go_on_until_a_third_is_trained_to_the_end(tmp_path: Path):
     proposals = make_proposals(tmp_path)
-    add(proposals, 0.1, {1: 0.05, 3: 0.1})
-    early = add(proposals, 0.9, {1: 0.9})
-    late = add(proposals, 0.9, {1: 0.9, 3: 0.9})
-    assert proposals.promotion(suggest, {early, late}, live=()) == late
+    early, late = add(proposals, 0.9, {1: 0.9}), add(proposals, 0.9, {1: 0.9, 3: 0.9})
+    paused = set(range(1, 14))
+    assert proposals.last_promotion(paused, live=(), is_over=False) == late, "of two equal ones that with less to go"
+    assert proposals.last_promotion(paused - {late}, live={late}, is_over=False) == early
+    for number in (late, early, 11):
+        for epoch in (3, 9):
+            report(proposals, number, epoch=epoch, value=0.9)
+        proposals.ledger.finish(number, TrialState.COMPLETE)
+    assert proposals.last_promotion({10, 9}, live=(), is_over=False) is not None, "4 of 14 are trained to the end"
 
 
 def test_configurations_lie_where_the_model_expects_most_and_are_new(tmp_path: Path):

@@ -20,8 +20,8 @@ from search.session.tries import with_plan
 from search.storage.run import read_run
 from search.storage.study import new_run
 from spaces.changes import Prior
-from spaces.levels import value_at
-from spaces.priors import Priors, as_expected, expected, place_of
+from spaces.levels import place_of, value_at
+from spaces.priors import Priors, as_expected, expected
 from spaces.space import Space
 from tests.ledgers import make_run
 

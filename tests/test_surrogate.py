@@ -8,8 +8,9 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import BaseTrial, FrozenTrial, TrialState, create_trial
 
-from search.algorithms.candidates import NUM_ANYWHERE, NUM_NEAR, Candidates, Chosen, identity, spread
+from search.algorithms.candidates import NUM_ANYWHERE, NUM_MOVED, NUM_NEAR, Candidates, Chosen, identity, moved, spread
 from search.algorithms.gaussian_process import Surrogate
+from search.algorithms.kernel import Inputs
 from search.algorithms.observations import MAX_POINTS, observations
 
 RUNGS = (1, 3, 9)
@@ -143,6 +144,8 @@ def test_candidates_are_new_come_from_anywhere_and_from_near_the_parents_and_dep
     for parent in (first, second):
         shared = [sum(params.get(n) == v for n, v in parent.params.items()) for params in drawn]
         assert sum(count >= 1 for count in shared) >= NUM_NEAR - 2
+        steps = [abs(params["x"] - parent.params["x"]) for params in drawn if params["deep"] == parent.params["deep"]]
+        assert sum(0 < step < 0.1 for step in steps) >= NUM_MOVED / 4, "some are moved only a little"
     assert len({params["deep"] for params in drawn[:NUM_ANYWHERE]}) == 2
     assert max(p["x"] for p in drawn[:NUM_ANYWHERE]) - min(p["x"] for p in drawn[:NUM_ANYWHERE]) > 0.8
 
@@ -164,13 +167,19 @@ def test_a_space_with_nothing_new_or_a_failing_one_has_no_candidates():
 
 
 def test_what_runs_now_is_taken_to_end_as_expected_so_that_less_is_gained_next_to_it():
-    model = fit([make(i, x, {1: -((x - 0.3) ** 2)}) for i, x in enumerate([k / 19 for k in range(20)])])
-    asked = [({"x": 0.31}, -1), ({"x": 0.6}, -2)]
-    alone, beside = model.improvement(asked), model.improvement(asked, [({"x": 0.3}, 30)])
+    model = fit([make(i, x, {1: -((x - 0.3) ** 2)}) for i, x in enumerate([k / 9 for k in range(10)])])
+
+    def gain(*running: float) -> np.ndarray:
+        live = [({"x": x}, 30 + i) for i, x in enumerate(running)]
+        return model.knowledge_gain([({"x": 0.28}, -1), ({"x": 0.6}, -2)], (9,), live)[:, 0]
+
+    alone, beside = gain(), gain(0.28)
     assert alone[0] > alone[1]
-    assert beside[0] < 0.9 * alone[0]
     assert beside[0] / alone[0] < 0.8 * beside[1] / alone[1]
-    among = [({"x": x}, 30 + i) for i, x in enumerate([0.3, 0.3, 0.6])]
+    asked = [({"x": 0.28}, -1), ({"x": 0.6}, -2)]
+    alone, beside = model.improvement(asked), model.improvement(asked, [({"x": 0.28}, 30)])
+    assert beside[0] < 0.9 * alone[0]
+    among = [({"x": x}, 30 + i) for i, x in enumerate([0.28, 0.28, 0.6])]
     assert (model.improvement(asked, among) <= beside + 1e-9).all()
 
 
@@ -185,6 +194,33 @@ def test_ten_first_trials_share_out_every_range_also_of_conditional_parameters()
     assert drawn != [spread(suggest, number=n, seed=6, trial_seed=100 + n) for n in range(20)]
 
 
+@pytest.mark.parametrize("horizon", RUNGS)
+@pytest.mark.parametrize("number", [-1, 2, 5], ids=["new", "paused", "leader"])
+def test_the_gain_is_the_mean_rise_of_the_best_expected_score(number: int, horizon: int):
+    places = [0.05, 0.2, 0.4, 0.6, 0.8, 0.95]
+    model = fit([make(i, x, {1: curve(x, 1), **({3: curve(x, 3)} if i > 2 else {})}) for i, x in enumerate(places)])
+    best, second = (trial.number for trial in model.most_promising(2))
+    number = best if number == 5 else number
+    x = 0.7 if number < 0 else places[number]
+    rival = second if number == best else best
+    ends = model._at_full_budget([({"x": x}, number), ({"x": places[rival]}, rival)])
+    then = model._inputs([{"x": x}], np.array([horizon]), [number])
+    points = Inputs(*(np.concatenate(pair) for pair in zip(ends, then, strict=True)))
+    known = model._loadings(points)
+    covariance = model._kernel.covariance(points, points) - known.T @ known
+    means = (known.T @ model._values)[:2]
+    draws = np.random.default_rng(0).standard_normal(400_000)
+    change = covariance[:2, 2, None] / np.sqrt(covariance[2, 2] + model._noise) * draws
+    rise = (means[:, None] + change).max(axis=0).mean() - means.max()
+    assert model.knowledge_gain([({"x": x}, number)], (horizon,))[0, 0] == pytest.approx(rise, rel=0.02, abs=2e-4)
+
+
+def test_a_twin_of_the_best_trial_promises_less_than_one_that_differs_from_it():
+    model = fit([make(i, x, {e: curve(x, e) for e in RUNGS}) for i, x in enumerate([0.1, 0.3, 0.5, 0.7])])
+    twin, other = model.knowledge_gain([({"x": 0.7}, -1), ({"x": 0.95}, -2)], (9,))[:, 0]
+    assert twin < 0.5 * other
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_what_is_chosen_is_what_a_trial_gets(seed: int):
     study = optuna.create_study(sampler=Chosen({"x": 0.25, "deep": True, "y": 7}, seed=seed))
@@ -196,3 +232,19 @@ def test_what_is_chosen_is_what_a_trial_gets(seed: int):
     other = study.ask()
     suggest(other)
     assert other.params["x"] == random.Random(seed).random()
+
+
+@pytest.mark.parametrize(
+    "distribution",
+    [X, FloatDistribution(1e-5, 1e-1, log=True), IntDistribution(1, 9), IntDistribution(8, 512, log=True)],
+    ids=["float", "log", "int", "log int"],
+)
+def test_a_moved_value_stays_in_its_range_and_turns_back_at_its_ends(
+    distribution: FloatDistribution | IntDistribution,
+):
+    for value in (distribution.low, distribution.high):
+        for move in (-0.3, 0.0, 0.3, 2.0):
+            found = moved(distribution, value, move)
+            assert distribution.low <= found <= distribution.high
+            assert distribution._contains(found)
+        assert moved(distribution, value, -0.3) == pytest.approx(moved(distribution, value, 0.3), rel=0.3)

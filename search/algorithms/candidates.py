@@ -1,21 +1,26 @@
 """New configurations, drawn from the space itself; and samplers that give chosen values."""
 
+import math
 import random
 from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
 
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from spaces.asking import AskedTrial, Suggest, contains
+from spaces.levels import place_of, value_at
 from spaces.priors import Priors
 
 NUM_ANYWHERE = 50
 """New configurations that are drawn from the whole space."""
-NUM_PARENTS, NUM_NEAR = 5, 10
-"""Most promising trials, and new configurations that differ from each of them in one or two parameters."""
+NUM_PARENTS, NUM_NEAR, NUM_MOVED = 5, 10, 20
+"""Most promising trials; new configurations that differ from each of them in one or two parameters; and those that are
+moved a little along the ranges of about half of the parameters."""
+_STEPS = 0.01, 0.2
+"""Least and greatest standard deviation of a move, as a share of the range."""
 NUM_STRATA = 10
 """Parts into which the first trials divide the range of each parameter."""
 NO_PRIORS = Priors()
@@ -32,14 +37,15 @@ def identity(params: Mapping[str, Any]) -> Identity:
 class Candidates:
     """Draws new configurations from the space; the same parents give the same ones again."""
 
-    def __init__(self, suggest: Suggest, *, seed: int, priors: Priors = NO_PRIORS) -> None:
+    def __init__(self, suggest: Suggest, *, seed: int, priors: Priors = NO_PRIORS, num_moved: int = NUM_MOVED) -> None:
         """
         Args:
             suggest: that of the space.
             seed: decides the draws.
             priors: which values are drawn more often.
+            num_moved: configurations that are moved a little from each parent.
         """
-        self._suggest, self._seed, self._priors = suggest, seed, priors
+        self._suggest, self._seed, self._priors, self._num_moved = suggest, seed, priors, num_moved
         self._drawn: dict[tuple[int, Identity], list[dict[str, Any]]] = {}
 
     def new(
@@ -63,6 +69,8 @@ class Candidates:
         if key not in self._drawn:
             generator = random.Random(f"{self._seed}/{parent}")
             varied = [_vary(self._suggest, near, generator, held, self._priors) for _ in range(count)]
+            if near:
+                varied += [_move(self._suggest, near, generator, held, self._priors) for _ in range(self._num_moved)]
             if held and near:
                 varied.append(_draw(self._suggest, {**near, **held}, lambda _: generator.random(), self._priors))
             self._drawn[key] = [params for params in varied if params]
@@ -149,22 +157,52 @@ class Held(BaseSampler):
 class _Draw(AskedTrial):
     """Answers with known values; draws those that are missing or do not fit their range."""
 
-    def __init__(self, params: Mapping[str, Any], fraction: Callable[[str], float], priors: Priors) -> None:
+    def __init__(
+        self,
+        params: Mapping[str, Any],
+        fraction: Callable[[str], float],
+        priors: Priors,
+        moves: Mapping[str, float] | None = None,
+    ) -> None:
+        """
+        Args:
+            params: the known values.
+            fraction: draws the place of a value in its range, by name.
+            moves: how far known values are moved, as shares of their ranges; a choice is drawn again.
+        """
         super().__init__()
-        self._known = dict(params)
+        self._known, self._moves = dict(params), dict(moves or {})
         self._fraction, self._priors = fraction, priors
         self._coin = fraction(_COIN) if priors else 0.0
 
     def answer(self, name: str, distribution: BaseDistribution) -> Any:
         if name not in self._known or not contains(distribution, self._known[name]):
             self._known[name] = self._priors.value(name, distribution, self._fraction(name), self._coin)
+        elif name in self._moves:
+            self._known[name] = self._moved(name, distribution, self._moves.pop(name))
         return self._known[name]
+
+    def _moved(self, name: str, distribution: BaseDistribution, move: float) -> Any:
+        if isinstance(distribution, FloatDistribution | IntDistribution):
+            return moved(distribution, self._known[name], move)
+        return self._priors.value(name, distribution, self._fraction(name), self._coin)
+
+
+def moved(distribution: FloatDistribution | IntDistribution, value: float, move: float) -> Any:
+    """The value that lies so far above this one, as a share of the range; as far below it where the range ends."""
+    place = place_of(distribution, value)
+    there = place + move if 0 <= place + move <= 1 else place - move
+    return value_at(distribution, min(max(there, 0.0), math.nextafter(1.0, 0.0)))
 
 
 def _draw(
-    suggest: Suggest, params: Mapping[str, Any], fraction: Callable[[str], float], priors: Priors
+    suggest: Suggest,
+    params: Mapping[str, Any],
+    fraction: Callable[[str], float],
+    priors: Priors,
+    moves: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
-    trial = _Draw(params, fraction, priors)
+    trial = _Draw(params, fraction, priors, moves)
     try:
         suggest(trial)
     except Exception:  # an error of the space is reported when the trial itself is sampled
@@ -181,3 +219,15 @@ def _vary(
     redrawn = generator.sample(open_names, min(len(open_names), generator.randint(1, 2)))
     kept = {name: value for name, value in near.items() if name not in redrawn}
     return _draw(suggest, {**kept, **held}, lambda _: generator.random(), priors)
+
+
+def _move(
+    suggest: Suggest, near: Mapping[str, Any], generator: random.Random, held: Mapping[str, Any], priors: Priors
+) -> dict[str, Any]:
+    """The parameters `near`, about half of them moved along their ranges, the held ones excepted."""
+    open_names = sorted(name for name in near if name not in held)
+    low, high = _STEPS
+    spread = low * (high / low) ** generator.random()
+    chosen = [name for name in open_names if generator.random() < 0.5]
+    moves = {name: generator.gauss(0, spread) for name in chosen or open_names[:1]}
+    return _draw(suggest, {**near, **held}, lambda _: generator.random(), priors, moves)

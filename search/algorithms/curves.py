@@ -6,9 +6,10 @@ Everything depends only on the study, the seeds and which trials have a worker.
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+import numpy as np
 from optuna.trial import TrialState
 
-from search.algorithms.candidates import NO_PRIORS, NUM_PARENTS, Candidates, Identity, identity, spread
+from search.algorithms.candidates import NO_PRIORS, NUM_MOVED, NUM_PARENTS, Candidates, Identity, identity, spread
 from search.algorithms.front import Price
 from search.algorithms.front_rungs import AnyRungs
 from search.algorithms.optuna_samplers import NUM_STARTUP_TRIALS
@@ -115,8 +116,9 @@ class CurvesSampler:
     ) -> int | None:
         """The paused trial to continue, or None when a new configuration is the better use of a slot.
 
-        The largest expected improvement at the full budget, divided by the epochs to go, decides. Before there are
-        enough trials to fit the process, the best of each rung continue.
+        What is learnt about which configuration is best decides, divided by the epochs to the rung at which it is
+        learnt; with questions or a second objective the expected improvement at the full budget, divided by the epochs
+        to go. Before there are enough trials to fit the process, the best of each rung continue.
 
         Args:
             suggest: that of the space.
@@ -136,6 +138,29 @@ class CurvesSampler:
             self._decide(suggest, paused, number=number, live=live, aim=aim)
         assert self._decision is not None
         return self._decision.promoted
+
+    @property
+    def _seeks_best(self) -> bool:
+        """Whether the search is for one best configuration; not for the best of each value, or for a front."""
+        return self._run.second is None and not self._run.questions
+
+    @property
+    def knows_ends(self) -> bool:
+        """Whether `finisher` can choose."""
+        return self._seeks_best and self._fit() is not None
+
+    def finisher(self, paused: Collection[int], *, live: Collection[int]) -> int | None:
+        """The paused trial from which most improvement of the best value is expected for each epoch to go.
+
+        Args:
+            paused: numbers of the trials that wait at a rung; None is returned if there is none.
+            live: numbers of the trials that have a worker, without those in `paused`.
+        """
+        weighed, surrogate = self._weighed(paused), self._fit()
+        if not weighed or surrogate is None:
+            return None
+        gains = self._improvement(surrogate, self._as_tried(weighed), self._as_tried(sorted(live)), ANYWHERE)
+        return weighed[int(gains.argmax())]
 
     def gain(self, suggest: Suggest, *, number: int, epochs: int, aim: Aim | None) -> float | None:
         """By how much so many more epochs are expected to improve the best value; None where that is not known.
@@ -198,18 +223,38 @@ class CurvesSampler:
     ) -> None:
         surrogate = self._fit()
         assert surrogate is not None
-        weighed = [n for n in self._rungs.pooled() if n in paused][:MAX_WEIGHED] if paused else []
+        weighed = self._weighed(paused)
         new = self._new(suggest, surrogate, number=number, aim=aim)
         asked = [*self._as_tried(weighed), *((params, -1 - place) for place, params in enumerate(new))]
         promoted, configuration = None, {}
         if asked:
-            epochs = [self._run.epochs - epochs_reached(self._ledger.trial(n)) for n in weighed]
-            gains = surrogate.improvement(asked, self._as_tried(sorted(live)), over=aim.rivals)
-            gains /= [*epochs, *(self._run.epochs for _ in new)]
+            running = self._as_tried(sorted(live))
+            gains = (self._knowledge if self._seeks_best else self._improvement)(surrogate, asked, running, aim)
             best = int(gains.argmax())
             promoted = weighed[best] if best < len(weighed) else None
             configuration = new[int(gains[len(weighed) :].argmax())] if new else {}
         self._decision = _Decision((number, frozenset(live), frozenset(paused)), aim, promoted, configuration)
+
+    def _weighed(self, paused: Collection[int]) -> list[int]:
+        return [n for n in self._rungs.pooled() if n in paused][:MAX_WEIGHED] if paused else []
+
+    def _knowledge(
+        self, surrogate: "Surrogate | Tradeoff", asked: "Sequence[Tried]", running: "Sequence[Tried]", _: Aim
+    ) -> np.ndarray:
+        """What each teaches, (N,), for each epoch to the rung at which that is most."""
+        ahead = np.array(self._run.rungs) - self._reached(asked)[:, None]
+        gains = cast("Surrogate", surrogate).knowledge_gain(asked, self._run.rungs, running)
+        return np.where(ahead > 0, gains / np.maximum(ahead, 1), 0.0).max(axis=1)
+
+    def _improvement(
+        self, surrogate: "Surrogate | Tradeoff", asked: "Sequence[Tried]", running: "Sequence[Tried]", aim: Aim
+    ) -> np.ndarray:
+        """The improvement that is expected of each, (N,), for each epoch to the end."""
+        return surrogate.improvement(asked, running, over=aim.rivals) / (self._run.epochs - self._reached(asked))
+
+    def _reached(self, asked: "Sequence[Tried]") -> np.ndarray:
+        """The epochs that each has been trained for, (N,)."""
+        return np.array([epochs_reached(self._ledger.trial(number)) if number >= 0 else 0 for _, number in asked])
 
     def _new(
         self, suggest: Suggest, surrogate: "Surrogate | Tradeoff", *, number: int, aim: Aim
@@ -225,7 +270,8 @@ class CurvesSampler:
         turn = number // TRIALS_A_DRAW
         if self._drawn is None or self._drawn[0] != turn:
             seed = derive_seed(self._run.seed, -1 - turn)
-            self._drawn = turn, Candidates(suggest, seed=seed, priors=self._priors)
+            num_moved = NUM_MOVED if self._seeks_best else 0
+            self._drawn = turn, Candidates(suggest, seed=seed, priors=self._priors, num_moved=num_moved)
         return self._drawn[1]
 
     def _as_tried(self, numbers: Sequence[int]) -> "list[Tried]":

@@ -2,19 +2,14 @@
 
 It learns from the value of every trial at every rung. Values are compared only at equal epochs: each is replaced by a
 score, its normal rank among the trials at its rung. The scores of a rung have the mean and the spread that its trials
-had at the rung below. The covariance of the scores of trial i with configuration x after t epochs, and of trial i' with
-x' after t' epochs, is
-
-    k = v_t exp(-d / l_t) + v_x m(x, x') + exp(-d / l_b) (v_b m(x, x') + v_i [i = i']),    d = |log t - log t'|
-
-where m is the likeness of two configurations (Matern 5/2, see `likeness`). So a configuration that starts slowly keeps
-its chance if similar ones became good. A value with a standard error, which a mean over folds has, adds its square to
-the noise of its score.
+had at the rung below. The covariance of scores is that of `kernel`. A value with a standard error, which a mean over
+folds has, adds its square to the noise of its score.
 
 Everything here is a pure function of the values in the study.
 """
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,35 +18,23 @@ from optuna.trial import FrozenTrial
 from scipy.linalg import cholesky, solve_triangular
 from scipy.special import ndtr
 
-from search.algorithms.encoding import encode, likeness, with_values
+from search.algorithms.encoding import encode, with_values
+from search.algorithms.kernel import VARIANCE, Inputs, most_evident
 from search.algorithms.observations import Value, is_untrainable, most_telling, observations, reported
 
-_MAX_JUDGED = 100
-"""The subset of the scores by which length and noise are chosen: six pairs are compared, and one is then used."""
-_LENGTHS, _NOISES = (0.5, 1.0, 2.0), (0.03, 0.15)
-"""Candidates for the length scale of a parameter, on its range 0 to 1, and for the variance of the noise."""
-_EPOCH, _CONFIGURATION, _BOTH, _TRIAL = 0.05, 0.5, 0.5, 0.1
-"""Variances v_t, v_x, v_b and v_i of the terms of the covariance; scores at the first rung have variance 1."""
-_EPOCH_LENGTH, _BOTH_LENGTH = 3.0, 1.5
-"""Length scales l_t and l_b of log epoch."""
-_SHARES = (0.0, 0.5, 1.0)
-"""Candidates for the share of the squared standard errors that is noise: part of what folds differ by is common to all
-configurations, because all are trained on the same folds."""
-_VARIANCE = _EPOCH + _CONFIGURATION + _BOTH + _TRIAL
-"""Variance of a score, without noise."""
 _BELIEVED = 0.05
 """Variance of the noise of the scores that running trials are assumed to reach."""
 Tried = tuple[Mapping[str, Any], int]
 """Parameters and number of a trial."""
 
 
-class _Inputs(NamedTuple):
-    codes: np.ndarray
-    """(N, D)"""
-    epochs: np.ndarray
-    """(N,), natural logarithms."""
-    numbers: np.ndarray
-    """(N,), numbers of the trials; a negative one for a configuration without a trial."""
+class _Running(NamedTuple):
+    """What is assumed of the trials that run."""
+
+    inputs: Inputs
+    loadings: np.ndarray
+    factor: np.ndarray
+    """Cholesky factor of the covariance of the scores that they are assumed to reach, given those observed."""
 
 
 class Surrogate:
@@ -82,7 +65,7 @@ class Surrogate:
         for name in self._space.keys() & (ranges or {}).keys():
             tried = [trial.params[name] for trial in trials if name in trial.params]
             self._space[name] = with_values((ranges or {})[name], tried)
-        self._categorical = [isinstance(d, CategoricalDistribution) for d in self._space.values()]
+        categorical = [isinstance(d, CategoricalDistribution) for d in self._space.values()]
         self._observed = self._inputs(
             [one.trial.params for one in observed],
             np.array([one.epoch for one in observed]),
@@ -90,33 +73,14 @@ class Surrogate:
         )
         self.trials = list({one.trial.number: one.trial for one in observed if not is_untrainable(one.trial)}.values())
         """The trials from whose values the process has learnt."""
-        values = np.array([one.score for one in observed])
-        length, noise = self._most_evident(values, np.array([one.squared_error for one in observed]))
-        self._alike = likeness(self._observed.codes, self._observed.codes, self._categorical, length=length)
-        covariance = _covariance(self._observed, self._observed, self._alike)
-        self._length, self._factor = length, cholesky(covariance + np.diag(noise), lower=True)
-        self._values = solve_triangular(self._factor, values, lower=True)
-        self._scores = values
-
-    def _most_evident(self, values: np.ndarray, squared_errors: np.ndarray) -> tuple[float, np.ndarray]:
-        """The length and the noise of each score, (N,), with the largest marginal likelihood of these scores.
-
-        log p(y) = -|L^-1 y|^2 / 2 - sum(log L_ii) + constant, where L L' = K + diag(noise + share * error^2).
-        """
-        shares = _SHARES if squared_errors.any() else (0.0,)
-        noises = [noise + share * squared_errors for noise in _NOISES for share in shares]
-        judged = slice(None, None, -(-len(values) // _MAX_JUDGED))
-        inputs = _Inputs(*(column[judged] for column in self._observed))
-        evidence = {}
-        for length in _LENGTHS:
-            alike = likeness(inputs.codes, inputs.codes, self._categorical, length=length)
-            covariance = _covariance(inputs, inputs, alike)
-            for number, noise in enumerate(noises):
-                factor = cholesky(covariance + np.diag(noise[judged]), lower=True)
-                whitened = solve_triangular(factor, values[judged], lower=True)
-                evidence[length, number] = -whitened @ whitened / 2 - np.log(np.diag(factor)).sum()
-        length, number = max(evidence, key=evidence.__getitem__)
-        return length, noises[number]
+        self._scores = np.array([one.score for one in observed])
+        errors = np.array([one.squared_error for one in observed])
+        self._kernel, noise = most_evident(self._observed, self._scores, errors, categorical)
+        self._noise = float(np.median(noise))
+        self._alike = self._kernel.likeness(self._observed, self._observed)
+        covariance = self._kernel.covariance(self._observed, self._observed, self._alike)
+        self._factor = cholesky(covariance + np.diag(noise), lower=True)
+        self._values = solve_triangular(self._factor, self._scores, lower=True)
 
     def _best(self, among: Container[int] | None) -> float:
         """The best score at the full budget, or at any epoch if no trial has reached it; -inf if there is no score."""
@@ -131,16 +95,19 @@ class Surrogate:
         Args:
             among: numbers of trials; None for all.
         """
+        known, means = self._known
+        places = [place for place, trial in enumerate(known) if among is None or trial.number in among]
+        return [known[place] for place in sorted(places, key=lambda place: -means[place])[:count]]
+
+    @cached_property
+    def _known(self) -> tuple[list[FrozenTrial], np.ndarray]:
+        """The known trials and their expected scores at the full budget."""
+        if not self.trials:
+            return [], np.zeros(0)
         rows = {number: row for row, number in enumerate(self._observed.numbers.tolist())}
-        known = [trial for trial in self.trials if among is None or trial.number in among]
-        if not known:
-            return []
-        places = [rows[trial.number] for trial in known]
-        there = self._at_full_budget([(trial.params, trial.number) for trial in known])
-        loadings = solve_triangular(
-            self._factor, _covariance(self._observed, there, self._alike[:, places]), lower=True
-        )
-        return [known[place] for place in np.argsort(-(loadings.T @ self._values), kind="stable")[:count]]
+        alike = self._alike[:, [rows[trial.number] for trial in self.trials]]
+        there = self._at_full_budget([(trial.params, trial.number) for trial in self.trials])
+        return self.trials, self._loadings(there, alike).T @ self._values
 
     def improvement(
         self, trials: Sequence[Tried], running: Sequence[Tried] = (), *, over: Container[int] | None = None
@@ -150,6 +117,59 @@ class Surrogate:
         Args: as `predicted`.
         """
         return expected_improvement(*self.predicted(trials, running, over=over))
+
+    def knowledge_gain(
+        self, trials: Sequence[Tried], epochs: Sequence[int], running: Sequence[Tried] = ()
+    ) -> np.ndarray:
+        """By how much the best expected score rises once the score of each after so many epochs is known, (N, H).
+
+        Let m be the expected score of a trial at the full budget, and b the best one of the others. The score after h
+        epochs changes m - b by a normal number with the standard deviation s = |cov(difference of the two scores, score
+        after h epochs)| / sqrt(var(score after h epochs) + noise). Then E max(m, b) rises by s (z Phi(z) + phi(z)),
+        z = -|m - b| / s: the knowledge gradient (Frazier, Powell and Dayanik 2009). It is small for a trial that is
+        much like the best one, since both change together.
+
+        Args:
+            trials, running: as `expected` takes them.
+            epochs: the H horizons.
+        """
+        there, others = self._at_full_budget(trials), self._assumed(running)
+        alike = self._kernel.likeness(self._observed, there)
+        at_end = self._explained(there, others, alike)
+        best, marks = self._two_best()
+        rival = (there.numbers == best[0].number).astype(int) if best else np.zeros(len(trials), dtype=int)
+        below = -np.abs(at_end[: len(self._scores)].T @ self._values - marks[rival])
+        shared = self._shared(best, there, others)
+        gains = []
+        for horizon in epochs:
+            then = there._replace(epochs=np.full(len(trials), np.log(horizon)))
+            known = self._explained(then, others, alike)
+            own = self._kernel.with_itself(np.log(self._full_budget / horizon)) - (at_end * known).sum(axis=0)
+            spread = np.sqrt(np.maximum(VARIANCE - (known**2).sum(axis=0), 1e-9) + self._noise)
+            change = np.abs(own - shared(then, known)[rival, np.arange(len(trials))]) / spread
+            gains.append(expected_improvement(below, np.maximum(change, 1e-9)))
+        return np.stack(gains, axis=1)
+
+    def _two_best(self) -> tuple[list[FrozenTrial], np.ndarray]:
+        """The two known trials with the best expected scores, and these scores; the worst score where there is none."""
+        known, means = self._known
+        expected = {trial.number: mean for trial, mean in zip(known, means.tolist(), strict=True)}
+        best, worst = self.most_promising(2), float(self._scores.min())
+        return best, np.array([*(expected[trial.number] for trial in best), worst, worst][:2])
+
+    def _shared(
+        self, best: Sequence[FrozenTrial], there: Inputs, others: _Running | None
+    ) -> Callable[[Inputs, np.ndarray], np.ndarray]:
+        """The covariances of the scores of the two best trials at the full budget with scores of others, (2, N), as a
+        function of the latter and of their loadings; 0 where there is no trial."""
+        missing = np.zeros((2 - len(best), len(there.numbers)))
+        if not best:
+            return lambda then, known: missing
+        ends = self._at_full_budget([(trial.params, trial.number) for trial in best])
+        explained, alike = self._explained(ends, others), self._kernel.likeness(ends, there)
+        return lambda then, known: np.concatenate(
+            [self._kernel.covariance(ends, then, alike) - explained.T @ known, missing]
+        )
 
     def predicted(
         self, trials: Sequence[Tried], running: Sequence[Tried] = (), *, over: Container[int] | None = None
@@ -174,17 +194,9 @@ class Surrogate:
             trials: parameters and number of each; a negative number for a configuration that is not yet a trial.
             running: what other workers train now.
         """
-        inputs = self._at_full_budget(trials)
-        loadings = self._loadings(inputs)
-        variance = _VARIANCE - (loadings**2).sum(axis=0)  # s^2 = k(x, x) - |A|^2
-        if running:  # conditions s^2 on the scores of the running trials
-            others = self._at_full_budget(running)
-            known = self._loadings(others)
-            covariance = self._covariance(others, others) - known.T @ known
-            factor = cholesky(covariance + _BELIEVED * np.eye(len(running)), lower=True)
-            shared = self._covariance(others, inputs) - known.T @ loadings
-            variance = variance - (solve_triangular(factor, shared, lower=True) ** 2).sum(axis=0)
-        return loadings.T @ self._values, np.sqrt(np.maximum(variance, 1e-9))
+        explained = self._explained(self._at_full_budget(trials), self._assumed(running))
+        variance = VARIANCE - (explained**2).sum(axis=0)
+        return explained[: len(self._scores)].T @ self._values, np.sqrt(np.maximum(variance, 1e-9))
 
     @property
     def finished(self) -> dict[int, float]:
@@ -195,35 +207,35 @@ class Surrogate:
         found = dict(zip(numbers[there].tolist(), self._scores[there].tolist(), strict=True))
         return {number: score for number, score in found.items() if number in trained}
 
-    def _loadings(self, inputs: _Inputs) -> np.ndarray:
+    def _loadings(self, inputs: Inputs, alike: np.ndarray | None = None) -> np.ndarray:
         """A = L^-1 K(observed, inputs), (observed, N): the mean is A' L^-1 y, the covariance K(inputs) - A' A."""
-        return solve_triangular(self._factor, self._covariance(self._observed, inputs), lower=True)
+        return solve_triangular(self._factor, self._kernel.covariance(self._observed, inputs, alike), lower=True)
 
-    def _at_full_budget(self, trials: Sequence[Tried]) -> _Inputs:
+    def _assumed(self, running: Sequence[Tried]) -> _Running | None:
+        if not running:
+            return None
+        inputs = self._at_full_budget(running)
+        loadings = self._loadings(inputs)
+        covariance = self._kernel.covariance(inputs, inputs) - loadings.T @ loadings
+        return _Running(inputs, loadings, cholesky(covariance + _BELIEVED * np.eye(len(running)), lower=True))
+
+    def _explained(self, inputs: Inputs, running: _Running | None, alike: np.ndarray | None = None) -> np.ndarray:
+        """The loadings on the observed scores and on those that running trials are assumed to reach, (M, N)."""
+        loadings = self._loadings(inputs, alike)
+        if running is None:
+            return loadings
+        shared = self._kernel.covariance(running.inputs, inputs) - running.loadings.T @ loadings
+        return np.concatenate([loadings, solve_triangular(running.factor, shared, lower=True)])
+
+    def _at_full_budget(self, trials: Sequence[Tried]) -> Inputs:
         params, numbers = zip(*trials, strict=True)
         return self._inputs(params, np.full(len(params), self._full_budget), numbers)
 
-    def _inputs(self, params: Sequence[Mapping[str, Any]], epochs: np.ndarray, numbers: Sequence[int]) -> _Inputs:
-        return _Inputs(encode(self._space, params), np.log(epochs), np.array(numbers))
-
-    def _covariance(self, a: _Inputs, b: _Inputs) -> np.ndarray:
-        """The covariance of two sets of scores, (N, M), without noise."""
-        return _covariance(a, b, likeness(a.codes, b.codes, self._categorical, length=self._length))
+    def _inputs(self, params: Sequence[Mapping[str, Any]], epochs: np.ndarray, numbers: Sequence[int]) -> Inputs:
+        return Inputs(encode(self._space, params), np.log(epochs), np.array(numbers))
 
 
 def expected_improvement(above: np.ndarray, spread: np.ndarray) -> np.ndarray:
     """EI = s (z Phi(z) + phi(z)), z = m / s, with the mean m above the best and the standard deviation s, both (N,)."""
     z = above / spread
     return spread * (z * ndtr(z) + np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi))
-
-
-def _covariance(a: _Inputs, b: _Inputs, alike: np.ndarray) -> np.ndarray:
-    """The covariance k of the formula above, (N, M), without noise.
-
-    Args:
-        alike: likeness m of the configurations, (N, M).
-    """
-    apart = np.abs(a.epochs[:, None] - b.epochs)  # d
-    same = a.numbers[:, None] == b.numbers  # [i = i']
-    near = np.exp(-apart / _BOTH_LENGTH)
-    return _EPOCH * np.exp(-apart / _EPOCH_LENGTH) + _CONFIGURATION * alike + near * (_BOTH * alike + _TRIAL * same)

@@ -227,6 +227,9 @@ class Proposals:
     def last_promotion(self, paused: Collection[int], *, live: Collection[int], is_over: bool) -> int | None:
         """The paused trial to continue when no new one may begin; None when none should.
 
+        The best of each rung continue. The sampler `curves` chooses among all paused trials instead, until one in
+        `reduction_factor` of the trials is trained to the end.
+
         With questions, the best of each rung of each level continue, then the best trials of a level while it is behind
         another level.
 
@@ -235,6 +238,8 @@ class Proposals:
             is_over: whether nothing else runs.
         """
         if not self._run.questions:
+            if self._curves.knows_ends:
+                return self._finisher(paused, live=live)
             promoted = self.rungs.promotion(paused)
             if promoted is not None or not is_over or any(t.state == TrialState.COMPLETE for t in self._trained()):
                 return promoted
@@ -251,6 +256,15 @@ class Proposals:
         unfinished = [turn for _, turn in order if is_over and not self._allocation.finished(turn)]
         leaders = (self._of_level[turn].leader(self._members(turn, paused)) for turn in unfinished)
         return next((leader for leader in leaders if leader is not None), None)
+
+    def _finisher(self, paused: Collection[int], *, live: Collection[int]) -> int | None:
+        """The paused trial to train further, until enough are trained to the end or on the way from the last rung."""
+        *_, last_pause, _ = (0, *self._run.rungs)
+        ending = sum(epochs_reached(self.ledger.trial(number)) >= last_pause for number in live)
+        finished = sum(trial.state == TrialState.COMPLETE for trial in self._trained())
+        if (finished + ending) * self._run.reduction_factor >= self.rungs.num_ranked:
+            return None
+        return self._curves.finisher(paused, live=live)
 
     def _step(self, number: int) -> int:
         """Number of epochs until the trial is compared next."""
