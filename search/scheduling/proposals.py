@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from search.algorithms.candidates import Chosen, Held, identity
 from search.algorithms.curves import Aim, CurvesSampler
 from search.algorithms.front import Price
-from search.algorithms.front_rungs import make_rungs
+from search.algorithms.front_rungs import FrontRungs, make_rungs
 from search.algorithms.optuna_samplers import Known, make_encodings, make_pruner, make_sampler, make_view
 from search.scheduling.allocation import ASKED_FOR, Allocation, Turn
 from search.scheduling.constraints import Examine
@@ -227,15 +227,16 @@ class Proposals:
     def last_promotion(self, paused: Collection[int], *, live: Collection[int], is_over: bool) -> int | None:
         """The paused trial to continue when no new one may begin; None when none should.
 
-        With questions, the best of each rung of each level continue, then the best trials of a level while it is behind
-        another level.
+        With two objectives, what no other trial dominates at its rung continues first. With questions, the best of each
+        rung of each level continue, then the best trials of a level while it is behind another level.
 
         Args:
             live: numbers of the trials that have a worker, without those in `paused`.
             is_over: whether nothing else runs.
         """
         if not self._run.questions:
-            promoted = self.rungs.promotion(paused)
+            promoted = self.rungs.undominated(paused) if isinstance(self.rungs, FrontRungs) else None
+            promoted = self.rungs.promotion(paused) if promoted is None else promoted
             if promoted is not None or not is_over or any(t.state == TrialState.COMPLETE for t in self._trained()):
                 return promoted
             return self.rungs.leader(paused)  # a search too small to promote anyone to the top
