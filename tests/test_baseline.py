@@ -152,6 +152,6 @@ def test_the_search_and_its_forecast_begin_with_the_reduced_baseline_or_with_a_s
     session = open_session(max_weights="8000")
     run = replace(session.run, baseline={}, plan=()) if left_out else session.run
     examine = make_examiner(run, session.dataset)
-    draws = [params for params, _ in first_draws(run, session.space, examine, number=3)]
+    draws = [one.params for one in first_draws(run, session.space, examine, number=3)]
     assert max(examine(session.space.decode(params)).attrs["weights"] for params in draws) <= 8000
     assert (draws[0] == session.run.baseline) == (not left_out)

@@ -144,7 +144,7 @@ def test_the_first_draws_are_the_trials_that_the_search_begins_with(
     run = replace(session.run, sampler=sampler, trials=NUM_STARTUP_TRIALS + slots - 1)
     known = count_known(run, slots)
     assert known >= NUM_STARTUP_TRIALS
-    foreseen = [params for params, _ in first_draws(run, SPACE, make_examiner(run, session.dataset), number=known)]
+    foreseen = [one.params for one in first_draws(run, SPACE, make_examiner(run, session.dataset), number=known)]
     assert foreseen[0] == SPACE.baseline
     trials = simulate(run, SPACE, Steady(), slots=slots).trials
     assert [trial.params for trial in trials[:known]] == foreseen
@@ -154,7 +154,7 @@ def test_the_first_draws_keep_to_the_bounds(session: Session) -> None:
     run = replace(session.run, trials=12, max_macs=100_000)
     draws = first_draws(run, SPACE, make_examiner(run, session.dataset), number=40)
     assert len(draws) == 12
-    assert all(macs <= 100_000 for _, macs in draws[1:]), "the baseline is trained in any case"
+    assert all(one.macs <= 100_000 for one in draws[1:]), "the baseline is trained in any case"
 
 
 def test_calibration_measures_the_first_draws_on_all_slots(session: Session) -> None:

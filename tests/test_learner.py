@@ -65,13 +65,13 @@ def test_at_the_end_the_most_promising_go_on_until_a_third_is_trained_to_the_end
     proposals = make_proposals(tmp_path)
     early, late = add(proposals, 0.9, {1: 0.9}), add(proposals, 0.9, {1: 0.9, 3: 0.9})
     paused = set(range(1, 14))
-    assert proposals.last_promotion(paused, live=(), is_over=False) == late, "of two equal ones that with less to go"
-    assert proposals.last_promotion(paused - {late}, live={late}, is_over=False) == early
+    assert proposals.ending.promotion(paused, live=(), is_over=False) == late, "of two equal ones that with less to go"
+    assert proposals.ending.promotion(paused - {late}, live={late}, is_over=False) == early
     for number in (late, early, 11):
         for epoch in (3, 9):
             report(proposals, number, epoch=epoch, value=0.9)
         proposals.ledger.finish(number, TrialState.COMPLETE)
-    assert proposals.last_promotion({10, 9}, live=(), is_over=False) is not None, "4 of 14 are trained to the end"
+    assert proposals.ending.promotion({10, 9}, live=(), is_over=False) is not None, "4 of 14 are trained to the end"
 
 
 def test_configurations_lie_where_the_model_expects_most_and_are_new(tmp_path: Path):

@@ -3,13 +3,16 @@
 See `halving` for the rule, and `front.order` for the order. A trial with both objectives at a rung is a point there.
 """
 
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 
 from optuna.trial import FrozenTrial
 
-from search.algorithms.front import Point, order, point_at
+from search.algorithms.front import Point, order, point_at, ranks
 from search.algorithms.halving import UNFINISHED, Rungs, pool
 from search.storage.run import Run
+
+WHOLE_FRONT = 10
+"""A front of up to so many trials is trained to the end whole, however few trials there are."""
 
 
 class FrontRungs:
@@ -60,6 +63,28 @@ class FrontRungs:
                 return best
         return None
 
+    def undominated(self, paused: Container[int]) -> int | None:
+        """The number of a paused trial that is on the front of its rung, the highest rung first; None if none is.
+
+        Of a front of more than `WHOLE_FRONT` trials, at most half of all trials at the rung count.
+        """
+        for rung in reversed(self._run.rungs[:-1]):
+            waiting, front = self._waiting(rung, paused), self._front(rung)
+            if (best := next((number for number in waiting if number in front), None)) is not None:
+                return best
+        return None
+
+    def _front(self, rung: int) -> list[int]:
+        """What no trial at the rung dominates: the best in each objective, then as in `front.order`. Of equal points
+        the oldest counts."""
+        points = {number: self._points[rung][number] for number in self._order(rung)}
+        front: dict[Point, int] = {}
+        for (number, point), rank in zip(points.items(), ranks([*points.values()]), strict=True):
+            if rank == 0:
+                front[point] = min(number, front.get(point, number))
+        ends = [front[max(front, key=lambda point: point[i])] for i in (0, 1)] if front else []
+        return list(dict.fromkeys([*ends, *front.values()]))[: max(WHOLE_FRONT, len(points) // 2)]
+
     def leader(self, paused: Container[int]) -> int | None:
         """As `Rungs.leader`."""
         leaders = (self._best(rung, paused) for rung in reversed(self._run.rungs[:-1]))
@@ -76,9 +101,12 @@ class FrontRungs:
 
     def _best(self, rung: int, paused: Container[int]) -> int | None:
         """The best trial that waits at this rung and has reached no higher one."""
+        return next(self._waiting(rung, paused), None)
+
+    def _waiting(self, rung: int, paused: Container[int]) -> Iterator[int]:
+        """The trials that wait at this rung and have reached no higher one, best first."""
         higher = [self._points[other] for other in self._run.rungs if other > rung]
-        waiting = (n for n in self._order(rung) if n in paused and not any(n in points for points in higher))
-        return next(waiting, None)
+        return (n for n in self._order(rung) if n in paused and not any(n in points for points in higher))
 
 
 AnyRungs = Rungs | FrontRungs

@@ -2,20 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import optuna
-from optuna.storages import InMemoryStorage
 
 from search.algorithms.optuna_samplers import NUM_STARTUP_TRIALS
+from search.forecast.begun import Begun
 from search.forecast.calibration import Speed, calibrate
-from search.forecast.simulate import Silent, simulate
+from search.forecast.simulate import Outcome, Silent, empty_ledger, simulate
 from search.runtime.resources import Resources
 from search.scheduling.constraints import Examine, examine_workers
 from search.scheduling.messages import Leg
 from search.scheduling.search import Search
-from search.storage.ledger import Ledger
 from search.storage.run import Run
 from spaces.space import Space
 
@@ -40,18 +39,31 @@ and 1.0: half and two thirds of their trials continued from the first rung, wher
 FINISHED = (0.2, 0.4)
 """Range of the share of trials that `curves` trains to the end. On three tables of recorded curves, with searches of 30
 and 60 trials, this gives about the number of epochs that they took."""
-_BLIND = ("random", "qmc")
+BLIND = ("random", "qmc")
 """Samplers that learn nothing."""
 
 Draw = tuple[dict[str, Any], int]
 """A configuration and its multiply-adds."""
+
+
+class Ahead(NamedTuple):
+    """A trial that a search trains next."""
+
+    trial: int
+    params: dict[str, Any]
+    macs: int
+    """Multiply-adds."""
+    reported: int
+    """Epochs that it has been trained already."""
+
+
 Percentiles = tuple[float, float, float]
 """5th, 50th and 95th."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Forecast:
-    """What a search is expected to take."""
+    """What a search is expected to take; of one that is resumed, what is left."""
 
     wall_seconds: Percentiles
     """From the command to the last epoch."""
@@ -59,7 +71,7 @@ class Forecast:
     """Training time, summed over the slots."""
     epochs: Percentiles
     reaching: tuple[float, ...]
-    """Trials that are trained to each rung, on average."""
+    """Trials that are trained to each rung, on average; of a search that is resumed, with those that are already."""
     baseline_epoch_seconds: float
     """Of the first trial, which is the baseline where there is one."""
     draw_epoch_seconds: Percentiles
@@ -71,41 +83,54 @@ class Forecast:
     """Of the wall time, those before the first epoch."""
 
 
-def make_forecast(run: Run, space: Space, dataset: Any, resources: Resources, *, examine: Examine) -> Forecast:
+def make_forecast(
+    run: Run, space: Space, dataset: Any, resources: Resources, *, examine: Examine, begun: Begun | None = None
+) -> Forecast:
     """Measure for about half a minute on this machine, then simulate the search many times.
 
     Args:
         examine: multiply-adds and exceeded bounds of a configuration.
+        begun: the search that is to be continued, with something left to train.
     """
-    first = first_draws(run, space, examine, number=count_known(run, resources.slots))
+    known = count_known(run, resources.slots) if begun is None else resources.slots
+    first = {one.trial: one for one in first_draws(run, space, examine, number=known, begun=begun)}
+    for trial in begun.unfinished[:MAX_KNOWN] if begun else ():
+        first.setdefault(trial.number, Ahead(trial.number, trial.params, _macs(trial.user_attrs), 0))
     others = draw_configurations(run, space, examine, number=NUM_DRAWS)
-    speeds = calibrate(run, dataset, resources, draws=[params for params, _ in (*first, *others)], space=space)
-    known, unknown = ([macs for _, macs in draws] for draws in (first, others))
-    found = simulate_searches(run, space, speeds, first=known, others=unknown, slots=resources.slots)
+    draws = [*(one.params for one in first.values()), *(params for params, _ in others)]
+    speeds = calibrate(run, dataset, resources, draws=draws, space=space)
+    macs = {"first": [one.macs for one in first.values()], "others": [macs for _, macs in others]}
+    numbers = None if begun is None else list(first)
+    found = simulate_searches(run, space, speeds, **macs, slots=resources.slots, begun=begun, numbers=numbers)
     return replace(found, failures=tuple(speed.failure for speed in speeds if speed.failure))
 
 
 def count_known(run: Run, slots: int) -> int:
     """Number of first trials that depend on the seed alone, because too few are trained for the sampler to learn."""
-    if run.sampler in _BLIND:
+    if run.sampler in BLIND:
         return min(run.trials, MAX_KNOWN)
     # `curves` also learns from the first epoch of a running trial, the other samplers do not
     known = NUM_STARTUP_TRIALS + (0 if run.sampler == "curves" else slots - 1)
     return min(known, run.trials, MAX_KNOWN)
 
 
-def first_draws(run: Run, space: Space, examine: Examine, *, number: int) -> list[Draw]:
-    """The first trials of the search in their order, drawn before any is trained."""
-    storage = InMemoryStorage()
-    optuna.create_study(study_name=run.name, storage=storage, direction=run.direction)
-    search = Search(run, Ledger(storage, run), space, examine=examine, events=Silent())
-    legs = [search.next_leg(str(leg)) for leg in range(number)]
-    return [(leg.params, _macs(search.ledger.trials[leg.trial].user_attrs)) for leg in legs if leg is not None]
+def first_draws(run: Run, space: Space, examine: Examine, *, number: int, begun: Begun | None = None) -> list[Ahead]:
+    """The first trials of the search in their order, drawn before any is trained.
+
+    Args:
+        begun: the search that is to be continued; the trials are those that it would train next.
+    """
+    ledger = empty_ledger(run) if begun is None else begun.ledger(run)
+    search = Search(run, ledger, space, examine=examine, events=Silent())
+    legs = [leg for number in range(number) if (leg := search.next_leg(str(number))) is not None]
+    macs = [_macs(search.ledger.trial(leg.trial).user_attrs) for leg in legs]
+    return [Ahead(leg.trial, leg.params, cost, leg.reported) for leg, cost in zip(legs, macs, strict=True)]
 
 
 def simulate_searches(
-    run: Run, space: Space, speeds: Sequence[Speed], *, first: Sequence[int], others: Sequence[int], slots: int
-) -> Forecast:
+    run: Run, space: Space, speeds: Sequence[Speed], *, first: Sequence[int], others: Sequence[int], slots: int,
+    begun: Begun | None = None, numbers: Sequence[int] | None = None,
+) -> Forecast:  # fmt: skip
     """The forecast of a search whose first trials are known and whose later ones are like random configurations.
 
     Workers never fail. The percentiles cover the spread of configurations, the error of the calibration, and the
@@ -116,23 +141,20 @@ def simulate_searches(
         first: multiply-adds of the trials that the search begins with, in their order.
         others: multiply-adds of random configurations.
         slots: trials at once.
+        begun: the search that is to be continued; its trials are ranked as they are, with values like the others.
+        numbers: of the trials in `first`; from 0 on when None.
     """
-    rng, run = np.random.default_rng(run.seed), replace(run, second=None)  # as many continue at each rung
+    # with a second objective, about as many continue at each rung
+    rng, run = np.random.default_rng(run.seed), replace(run, second=None)
+    size = run.trials if begun is None else begun.size
     pause = REPORT_SECONDS + float(np.median([speed.save_seconds for speed in speeds]))
     outcomes, seconds = [], []
-    for _ in range(min(40, max(10, SIMULATED_TRIALS // run.trials))):
+    for _ in range(min(40, max(10, SIMULATED_TRIALS // size))):
         drawn = _epoch_seconds([*first, *others], speeds, rng)
         seconds.append(drawn[len(first) :])
-        curves = _Curves(run, drawn[: len(first)], seconds[-1], rng)
-        finished = rng.random(run.trials) < rng.uniform(*FINISHED)
-        finished[:NUM_STARTUP_TRIALS] = False
-        straight = np.flatnonzero(finished & (run.sampler == "curves")).tolist()
-        outcomes.append(
-            simulate(
-                run, space, curves, slots=slots, start_seconds=START_SECONDS, leg_seconds=LEG_SECONDS,
-                pause_seconds=pause, sampler="random", straight=set(straight), examine=examine_workers(run, space),
-            )
-        )  # fmt: skip
+        known = dict(zip(numbers or range(size), drawn[: len(first)], strict=False))
+        curves = _Curves(run, known, seconds[-1], rng, begun=begun)
+        outcomes.append(_simulated(run, space, curves, rng, begun=begun, slots=slots, pause_seconds=pause))
     reached = [[sum(rung in t.intermediate_values for t in o.trials) for rung in run.rungs] for o in outcomes]
     return Forecast(
         wall_seconds=_percentiles([outcome.seconds for outcome in outcomes]),
@@ -145,6 +167,19 @@ def simulate_searches(
     )
 
 
+def _simulated(
+    run: Run, space: Space, curves: "_Curves", rng: np.random.Generator, *, begun: Begun | None, **pace: Any
+) -> Outcome:
+    """One search, of which `curves` trains a share of the new trials straight to the end."""
+    size, old = (run.trials, NUM_STARTUP_TRIALS) if begun is None else (begun.size, len(begun.trials))
+    finished = rng.random(size) < rng.uniform(*FINISHED)
+    finished[:old] = False
+    straight = set(np.flatnonzero(finished & (run.sampler == "curves")).tolist())
+    ledger = None if begun is None else begun.ledger(run, curves.level)
+    pace |= {"start_seconds": START_SECONDS, "leg_seconds": LEG_SECONDS, "examine": examine_workers(run, space)}
+    return simulate(run, space, curves, sampler="random", straight=straight, ledger=ledger, **pace)
+
+
 class _Curves:
     """Seconds and values of the trials of one simulated search.
 
@@ -152,27 +187,43 @@ class _Curves:
     around it. Values have noise that falls with the epochs.
     """
 
-    def __init__(self, run: Run, first: np.ndarray, others: np.ndarray, rng: np.random.Generator) -> None:
+    def __init__(
+        self,
+        run: Run,
+        first: Mapping[int, float],
+        others: np.ndarray,
+        rng: np.random.Generator,
+        *,
+        begun: Begun | None = None,
+    ) -> None:
         """
         Args:
-            first: seconds per epoch of the first trials.
+            first: seconds per epoch of the first trials, by number.
             others: seconds per epoch of random configurations, from which later trials are drawn.
+            begun: the search that is continued, whose trials keep their ranks.
         """
+        size = run.trials if begun is None else begun.size
         logs = np.log(others)
         spread = logs.std() or 1.0
         best = COST_SHIFT * rng.normal()
         weights = np.exp(-0.5 * (((logs - logs.mean()) / spread - best) / COST_WINDOW) ** 2) + 1e-12
-        even = None if run.sampler in _BLIND else weights / weights.sum()
-        later = rng.choice(others, size=max(0, run.trials - len(first)), p=even)
-        self._seconds = np.concatenate([first, later])[: run.trials]
+        even = None if run.sampler in BLIND else weights / weights.sum()
+        later = iter(rng.choice(others, size=max(0, size - len(first)), p=even))
+        self._seconds = np.array([first[number] if number in first else next(later) for number in range(size)])
         self._sign = run.objective.sign
         distance = np.abs((np.log(self._seconds) - logs.mean()) / spread - best)
-        learned = np.log2(np.maximum(1, np.arange(run.trials) / NUM_STARTUP_TRIALS)) if even is not None else 0.0
-        self._quality = rng.normal(size=run.trials) - distance + LEARNING * rng.uniform(0, 2) * learned
-        self._noise = EPOCH_NOISE * rng.normal(size=(run.trials, run.epochs)) / np.sqrt(1 + np.arange(run.epochs))
+        learned = np.log2(np.maximum(1, np.arange(size) / NUM_STARTUP_TRIALS)) if even is not None else 0.0
+        self._quality = rng.normal(size=size) - distance + LEARNING * rng.uniform(0, 2) * learned
+        ranked = [] if begun is None else list(begun.best_first)
+        self._quality[ranked] = -np.sort(-self._quality[ranked])
+        self._noise = EPOCH_NOISE * rng.normal(size=(size, run.epochs)) / np.sqrt(1 + np.arange(run.epochs))
 
     def seconds(self, leg: Leg, epoch: int) -> float:
         return float(self._seconds[leg.trial])
+
+    def level(self, number: int) -> float:
+        """The value of a trial without noise."""
+        return self._sign * float(self._quality[number])
 
     def value(self, leg: Leg, epoch: int) -> float:
         return self._sign * float(self._quality[leg.trial] + self._noise[leg.trial, epoch - 1])

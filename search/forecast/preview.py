@@ -2,17 +2,20 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
+from optuna import Study
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from search.forecast.begun import Begun
 from search.forecast.calibration import CALIBRATION_SECONDS
-from search.forecast.forecast import Forecast, Percentiles, first_draws, make_forecast
+from search.forecast.forecast import BLIND, Ahead, Forecast, Percentiles, first_draws, make_forecast
 from search.forecast.retraining import asked, cost
 from search.process.allotted import load
 from search.process.arguments import command
@@ -105,13 +108,37 @@ def describe_columns(dataset: Dataset) -> str:
 
 
 def show_preview(
-    run: Run, space: Space, dataset: Any, resources: Resources, *, examine: Examine, console: Console
-) -> Forecast:
+    run: Run, space: Space, dataset: Any, resources: Resources, *,
+    examine: Examine, console: Console, study: Study | None = None,
+) -> tuple[Forecast | None, list[Ahead]]:  # fmt: skip
     """Print the first few trials with their sizes, then how far trials will get and how long it takes.
 
+    Args:
+        study: of the search that would be resumed, opened for reading; None for a new one.
+
     Returns:
-        The forecast, to be kept for the run that follows.
+        The forecast, to be kept for the run that follows, and what is trained first; None if nothing is left to train.
     """
+    begun = None if study is None else Begun.read(study, run, space, examine)
+    draws = first_draws(run, space, examine, number=NUM_SHOWN, begun=begun)
+    _show_subject(run, space, dataset, console=console)
+    reduction = describe_reduction(run, space) if begun is None else ""
+    for line in (*describe_changes(space), *asked(run), *filter(None, [reduction])):
+        console.print(escape(printable(line)), soft_wrap=True)
+    if begun is not None:
+        console.print(begun.describe(run, is_over=not draws), soft_wrap=True)
+        if not draws:
+            return None, []
+    console.print()
+    _show_configurations(run, space, draws, examine, console=console)
+    if begun is not None and run.sampler not in BLIND:
+        console.print("(as drawn now; what is learnt from each trial changes those after it)")
+    forecast = _measure(run, space, dataset, resources, examine=examine, console=console, begun=begun)
+    _show_forecast(run, forecast, resources, console=console, begun=begun)
+    return forecast, draws
+
+
+def _show_subject(run: Run, space: Space, dataset: Any, *, console: Console) -> None:
     if space.own:
         console.print(f"{escape(run.subject)}: {run.metric}, to {run.direction}", soft_wrap=True)
     else:
@@ -120,26 +147,30 @@ def show_preview(
         rows = f"{total:,} rows in {len(dataset.folds)} folds" if dataset.folds else rows
         console.print(f"{escape(run.space)} on {run.dataset}: {rows}", soft_wrap=True)
         show_data(dataset, console=console)
-    for line in (*describe_changes(space), *asked(run), *filter(None, [describe_reduction(run, space)])):
-        console.print(escape(printable(line)), soft_wrap=True)
-    console.print()
-    _show_configurations(run, space, examine, console=console)
+
+
+def _measure(
+    run: Run, space: Space, dataset: Any, resources: Resources, *,
+    examine: Examine, console: Console, begun: Begun | None,
+) -> Forecast:  # fmt: skip
     busy = f", longer because other programs are running ({load()})" if load() else ""
     measured = "one epoch of each trial that fits into" if space.own else "the speed of this machine, about"
     slow = "" if space.own else ", up to a minute for large networks"
     console.print(f"\nmeasuring {measured} {CALIBRATION_SECONDS + 2:.0f} seconds{slow}{busy} ...")
     with doing("measuring the speed and simulating searches"):
-        forecast = make_forecast(run, space, dataset, resources, examine=examine)
-    _show_forecast(run, forecast, resources, console=console)
-    return forecast
+        return make_forecast(run, space, dataset, resources, examine=examine, begun=begun)
 
 
-def _show_forecast(run: Run, forecast: Forecast, resources: Resources, *, console: Console) -> None:
+def _show_forecast(
+    run: Run, forecast: Forecast, resources: Resources, *, console: Console, begun: Begun | None = None
+) -> None:
     for rung, count in zip(run.rungs, forecast.reaching, strict=True):
-        console.print(f"  about {count:.0f} of {run.trials} trials are trained to epoch {rung}")
-    saved = describe_saving(forecast.epochs[1], full=run.trials * run.epochs)
+        already = 0 if begun is None else sum(rung in trial.intermediate_values for trial in begun.trials)
+        said = "" if begun is None else f", {already} of them already"
+        console.print(f"  about {count:.0f} of {run.trials} trials are trained to epoch {rung}{said}")
+    saved = describe_saving(forecast.epochs[1], full=run.trials * run.epochs) if begun is None else " are left"
     console.print(f"  about {forecast.epochs[1]:,.0f} epochs{saved}")
-    first = "the baseline" if run.baseline else "the first trial"
+    first = "the baseline" if run.baseline and begun is None else "the first trial"
     console.print(
         f"  an epoch takes {first} {forecast.baseline_epoch_seconds:.2g} s, a random configuration"
         f" {forecast.draw_epoch_seconds[1]:.2g} s ({forecast.draw_epoch_seconds[0]:.2g} to"
@@ -253,15 +284,15 @@ def _path(runs_dir: Path, run: Run) -> Path:
     return runs_dir / ".forecasts" / f"{hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:16]}.json"
 
 
-def _show_configurations(run: Run, space: Space, examine: Examine, *, console: Console) -> None:
+def _show_configurations(run: Run, space: Space, draws: Sequence[Ahead], examine: Examine, *, console: Console) -> None:
     table = Table(box=None, pad_edge=False)
-    draws = [params for params, _ in first_draws(run, space, examine, number=NUM_SHOWN)]
-    costs = [examine(space.decode(params)).attrs for params in draws]
+    costs = [examine(space.decode(one.params)).attrs for one in draws]
     names = list(dict.fromkeys(name for found in costs for name in found))
     for name in ("configuration", *(_COSTS.get(name, name) for name in names)):
         table.add_column(escape(name), justify="left" if name == "configuration" else "right")
-    for number, (params, attrs) in enumerate(zip(draws, costs, strict=True)):
-        shown = " ".join(f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v}" for k, v in params.items())
-        name = f"trial {number}, the baseline" if params == run.baseline else f"trial {number}"
+    for one, attrs in zip(draws, costs, strict=True):
+        shown = " ".join(f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v}" for k, v in one.params.items())
+        name = f"trial {one.trial}" + ", the baseline" * (one.params == run.baseline)
+        name += f", after epoch {one.reported}" * (one.reported > 0)
         table.add_row(escape(f"{name}: {shown}"), *(f"{attrs[cost]:,}" if cost in attrs else "-" for cost in names))
     console.print(table)

@@ -58,6 +58,7 @@ def simulate(
     until: float = math.inf,
     sampler: Sampler | None = None,
     straight: Container[int] = (),
+    ledger: Ledger | None = None,
     examine: Examine = lambda _: Examination(),
     watch: Callable[[Search], None] = lambda _: None,
     more: Callable[[Leg, int], Mapping[str, float]] = lambda leg, epoch: {},
@@ -75,12 +76,13 @@ def simulate(
         until: time in seconds at which the simulation stops.
         sampler: samples in place of the run's own.
         straight: numbers of trials that pause at no rung.
+        ledger: what the search begins with, in memory; nothing by default.
         examine: computes what is known of a configuration before it is trained.
         watch: called with the search after each epoch, when its result is stored.
         more: gives what the record of an epoch has besides the objective.
     """
     run = replace(run, sampler=sampler or run.sampler)
-    search = _Search(run, _empty_ledger(run), space, examine=examine, events=Silent())
+    search = _Search(run, ledger or empty_ledger(run), space, examine=examine, events=Silent())
     search.straight = straight
     pace = leg_seconds, pause_seconds, decision_seconds
     workers = _Workers(search, curves, slots=slots, pace=pace, watch=watch, more=more)
@@ -88,7 +90,8 @@ def simulate(
     return workers.outcome(start_seconds)
 
 
-def _empty_ledger(run: Run) -> Ledger:
+def empty_ledger(run: Run) -> Ledger:
+    """The ledger of a search that has not begun, in memory."""
     storage = InMemoryStorage()
     optuna.create_study(study_name=run.name, storage=storage, direction=run.direction)
     return Ledger(storage, run)

@@ -19,11 +19,12 @@ from search.algorithms.front_rungs import make_rungs
 from search.algorithms.optuna_samplers import Known, make_encodings, make_pruner, make_sampler, make_view
 from search.scheduling.allocation import ASKED_FOR, Allocation, Turn
 from search.scheduling.constraints import Examine
+from search.scheduling.ending import Ending
 from search.scheduling.enqueued import begin
 from search.storage.ledger import Ledger
 from search.storage.run import Run
 from search.storage.seeds import derive_seed
-from search.storage.trials import INFEASIBLE, STOP_EPOCH, epochs_reached, is_infeasible
+from search.storage.trials import INFEASIBLE, STOP_EPOCH, is_infeasible
 from spaces.asking import Suggest
 from spaces.space import Space
 
@@ -56,6 +57,10 @@ class Proposals:
         }
         """The same for the trials of each level of a question."""
         self._curves = CurvesSampler(ledger, self.rungs, run, price=price)
+        self.ending = Ending(
+            ledger, run, rungs=self.rungs, of_level=self._of_level, allocation=self._allocation, curves=self._curves
+        )
+        """Promotes when no new trial may begin."""
         self._given_up = self._allocation.given_up()
         self._infeasible: list[int] = []
         self._num_noted = 0
@@ -206,7 +211,7 @@ class Proposals:
         number, turn = self.ledger.num_stored, self._turn(live)
         if turn is None:
             return self._curves.promotion(suggest, paused, number=number, live=live, aim=self._aim(None))
-        here, rungs = self._members(turn, paused), self._of_level[turn]
+        here, rungs = [n for n in paused if turn.has(self.ledger.trial(n))], self._of_level[turn]
         return self._curves.promotion(suggest, here, number=number, live=live, aim=self._aim(turn), rungs=rungs)
 
     def gain(self, suggest: Suggest, *, epochs: int, new: bool) -> float | None:
@@ -220,59 +225,6 @@ class Proposals:
         self._catch_up()
         aim = self._aim(None) if new else None
         return self._curves.gain(suggest, number=self.ledger.num_stored, epochs=epochs, aim=aim)
-
-    def _members(self, turn: Turn, numbers: Collection[int]) -> list[int]:
-        return [number for number in numbers if turn.has(self.ledger.trial(number))]
-
-    def last_promotion(self, paused: Collection[int], *, live: Collection[int], is_over: bool) -> int | None:
-        """The paused trial to continue when no new one may begin; None when none should.
-
-        The best of each rung continue. The sampler `curves` chooses among all paused trials instead, until one in
-        `reduction_factor` of the trials is trained to the end.
-
-        With questions, the best of each rung of each level continue, then the best trials of a level while it is behind
-        another level.
-
-        Args:
-            live: numbers of the trials that have a worker, without those in `paused`.
-            is_over: whether nothing else runs.
-        """
-        if not self._run.questions:
-            if self._curves.knows_ends:
-                return self._finisher(paused, live=live)
-            promoted = self.rungs.promotion(paused)
-            if promoted is not None or not is_over or any(t.state == TrialState.COMPLETE for t in self._trained()):
-                return promoted
-            return self.rungs.leader(paused)  # a search too small to promote anyone to the top
-        order = self._allocation.order(live)
-        for spent, turn in order:
-            here, rungs = self._members(turn, paused), self._of_level[turn]
-            promoted, leader = rungs.promotion(here), rungs.leader(here)
-            if promoted is not None:
-                return promoted
-            most = max(share for share, other in order if other.question == turn.question)
-            if leader is not None and spent + self._step(leader) * len(turn.question.levels) <= most:
-                return leader
-        unfinished = [turn for _, turn in order if is_over and not self._allocation.finished(turn)]
-        leaders = (self._of_level[turn].leader(self._members(turn, paused)) for turn in unfinished)
-        return next((leader for leader in leaders if leader is not None), None)
-
-    def _finisher(self, paused: Collection[int], *, live: Collection[int]) -> int | None:
-        """The paused trial to train further, until enough are trained to the end or on the way from the last rung."""
-        *_, last_pause, _ = (0, *self._run.rungs)
-        ending = sum(epochs_reached(self.ledger.trial(number)) >= last_pause for number in live)
-        finished = sum(trial.state == TrialState.COMPLETE for trial in self._trained())
-        if (finished + ending) * self._run.reduction_factor >= self.rungs.num_ranked:
-            return None
-        return self._curves.finisher(paused, live=live)
-
-    def _step(self, number: int) -> int:
-        """Number of epochs until the trial is compared next."""
-        trial = self.ledger.trial(number)
-        return self._allocation.next_rung(trial) - epochs_reached(trial)
-
-    def _trained(self) -> list[FrozenTrial]:
-        return [trial for trial in self.ledger.own_trials if not is_infeasible(trial)]
 
     def should_prune(self, number: int) -> bool:
         """Whether the run's pruner stops this trial now."""

@@ -169,7 +169,7 @@ class Search:
         paused, live = self.steering.released(self._paused), self.live - {pausing}
         if not self.steering.all_asked:
             return self.proposals.promotion(self._space.suggest, paused, live=live)
-        return self.proposals.last_promotion(paused, live=live, is_over=self._is_over(but=pausing))
+        return self.proposals.ending.promotion(paused, live=live, is_over=self._is_over(but=pausing))
 
     def _is_over(self, *, but: int | None = None) -> bool:
         """Whether nothing runs, except the trial `but`, and no new trial will start."""

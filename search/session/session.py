@@ -18,8 +18,7 @@ from search.execution.feed import logged
 from search.execution.launch import Launch
 from search.execution.loggers import where_to_look
 from search.execution.slots import differences
-from search.forecast.forecast import first_draws
-from search.forecast.preview import NUM_SHOWN, keep_forecast, kept_forecast, show_data, show_preview
+from search.forecast.preview import keep_forecast, kept_forecast, show_data, show_preview
 from search.forecast.retraining import asked
 from search.process.answer import answer
 from search.process.arguments import error_line
@@ -55,7 +54,7 @@ from search.storage.lock import RunLock
 from search.storage.logs import logs_of
 from search.storage.run import Run, data_of, load_data
 from search.storage.space import space_of
-from search.storage.study import new_run
+from search.storage.study import new_run, open_study
 from spaces.origin import short_name
 from spaces.ranges import change, check_ends, describe_changes
 from spaces.second import read_objectives
@@ -97,12 +96,13 @@ class Session:
         return _open_new(options, resources or plan(options))
 
     def preview(self) -> None:
-        """Show what would be searched and how long it would take; the run that follows remembers the forecast."""
+        """Show what would be searched and how long it would take; a new run that follows remembers the forecast."""
         run, space, examine = self.run, self.space, make_examiner(self.run, self.dataset, space=self.space)
-        forecast = show_preview(run, space, self.dataset, self.resources, examine=examine, console=Output())
-        draws = [params for params, _ in first_draws(run, space, examine, number=NUM_SHOWN)]
+        given: dict[str, Any] = {"examine": examine, "study": None if self.new else open_study(self.run_dir)}
+        forecast, draws = show_preview(run, space, self.dataset, self.resources, **given, console=Output())
         answer(preview(run, space, forecast, draws, examine))
-        keep_forecast(self.options.runs_dir, self.run, forecast)
+        if self.new and forecast is not None:
+            keep_forecast(self.options.runs_dir, run, forecast)
 
     def search_on(self, scratch: Path, stack: ExitStack, *, deadline: float | None, held: BaseStorage | None) -> int:
         """Search on the Ray that is up, and print the result before Ray is shut down, which may end this process.

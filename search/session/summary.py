@@ -7,7 +7,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from search.forecast.forecast import Forecast
+from search.forecast.forecast import Ahead, Forecast
 from search.scheduling.constraints import Examine
 from search.scheduling.search import Search
 from search.session.story import why_stopped
@@ -54,17 +54,25 @@ def summary(
     }
 
 
-def preview(
-    run: Run, space: Space, forecast: Forecast, draws: list[dict[str, Any]], examine: Examine
-) -> dict[str, Any]:
+def preview(run: Run, space: Space, forecast: Forecast | None, draws: list[Ahead], examine: Examine) -> dict[str, Any]:
     """What a search would do.
 
     Args:
-        draws: its first configurations.
+        forecast: None if nothing is left to train.
+        draws: what it trains first.
     """
-    shown = [{"params": params, "costs": dict(examine(space.decode(params)).attrs)} for params in draws]
+    shown = [
+        {
+            "trial": one.trial,
+            "epochs": one.reported,
+            "params": one.params,
+            "costs": dict(examine(space.decode(one.params)).attrs),
+        }
+        for one in draws
+    ]
     settings = asdict(run) | {"rungs": run.rungs}
-    return {"exit_code": 0, "settings": settings, "configurations": shown, "forecast": asdict(forecast)}
+    expected = None if forecast is None else asdict(forecast)
+    return {"exit_code": 0, "settings": settings, "configurations": shown, "forecast": expected}
 
 
 def _best(trial: FrozenTrial | None) -> dict[str, Any] | None:

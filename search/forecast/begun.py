@@ -1,0 +1,112 @@
+"""A search that is to be continued: a copy of its study in memory, on which the next trials are drawn and simulated."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.storages import InMemoryStorage
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from search.forecast.simulate import Silent
+from search.process.text import counted
+from search.scheduling.constraints import Examine
+from search.scheduling.search import Search
+from search.storage.checksums import CHECKSUM
+from search.storage.expected import VERDICT
+from search.storage.ledger import Ledger
+from search.storage.run import Run
+from spaces.space import Space
+
+
+@dataclass(frozen=True, kw_only=True)
+class Begun:
+    """The trials of such a search, and what follows from them."""
+
+    trials: tuple[FrozenTrial, ...]
+    """As they are stored, after the requests that waited were answered."""
+    attrs: Mapping[str, Any]
+    """System attributes of the study: the requests, and whether the search has ended."""
+    best_first: tuple[int, ...]
+    """Numbers of the trials that have reached the first rung."""
+    unfinished: tuple[FrozenTrial, ...]
+    """Those of the trials that can go on."""
+    num_asked: int
+    """Trials that have begun, without infeasible ones."""
+    num_new: int
+    """Trials that are still to be begun."""
+
+    @classmethod
+    def read(cls, study: optuna.Study, run: Run, space: Space, examine: Examine) -> "Begun":
+        """What is stored in a study that was opened for reading.
+
+        Args:
+            run: as it is continued, with its ranges and number of trials.
+            examine: computes what is known of a configuration before it is trained.
+        """
+        attrs = study._storage.get_study_system_attrs(study._study_id)
+        storage = _in_memory(run, study.get_trials(deepcopy=False), attrs)
+        search = Search(run, Ledger(storage, run), space, examine=examine, events=Silent())
+        ledger, running = search.ledger, [t.number for t in search.trials if t.state == TrialState.RUNNING]
+        return cls(
+            trials=tuple(ledger.trials),
+            unfinished=tuple(ledger.trial(number) for number in sorted(search.steering.released(running))),
+            attrs=storage.get_study_system_attrs(storage.get_study_id_from_name(run.name)),
+            best_first=tuple(search.proposals.rungs.pooled()),
+            num_asked=ledger.num_asked - len(ledger.waiting),
+            num_new=max(0, search.steering.trials - ledger.num_asked) + len(ledger.waiting),
+        )
+
+    @property
+    def size(self) -> int:
+        """A number that no later trial reaches."""
+        return len(self.trials) + self.num_new
+
+    def describe(self, run: Run, *, is_over: bool) -> str:
+        """What of the run has been trained, and what follows, in one line.
+
+        Args:
+            is_over: whether nothing would be trained.
+        """
+        said = (
+            f"{self.num_asked} of {counted(run.trials, 'trial')} have begun, {len(self.unfinished)} of them can go on"
+        )
+        if not is_over:
+            return f"{said}; the resumed search would train next:"
+        if self.num_new:
+            return f"{said}; the search has ended by --until-gain, and --until-gain 0 lets it continue"
+        return f"{said}; nothing is left to train; --trials with a larger number adds some"
+
+    def ledger(self, run: Run, level: Callable[[int], float] | None = None) -> Ledger:
+        """A new copy of the study in memory.
+
+        Args:
+            level: number of a trial -> its value in every epoch, in place of what was measured; a search that is
+                simulated with such values has not ended by --until-gain.
+        """
+        if level is None:
+            return Ledger(_in_memory(run, self.trials, self.attrs), run)
+        trials = [_with_level(trial, level(trial.number)) for trial in self.trials]
+        attrs = {name: value for name, value in self.attrs.items() if name != VERDICT}
+        return Ledger(_in_memory(run, trials, attrs), run)
+
+
+def _in_memory(run: Run, trials: "tuple[FrozenTrial, ...] | list[FrozenTrial]", attrs: Mapping[str, Any]) -> Any:
+    storage = InMemoryStorage()
+    study = optuna.create_study(study_name=run.name, storage=storage, direction=run.direction)
+    for name, value in attrs.items():
+        storage.set_study_system_attr(study._study_id, name, value)
+    study.add_trials(trials)
+    return storage
+
+
+def _with_level(trial: FrozenTrial, level: float) -> FrozenTrial:
+    return create_trial(
+        state=trial.state,
+        value=None if trial.value is None else level,
+        params=trial.params,
+        distributions=trial.distributions,
+        user_attrs={name: value for name, value in trial.user_attrs.items() if name != "history"},
+        system_attrs={name: value for name, value in trial.system_attrs.items() if name != CHECKSUM},
+        intermediate_values=dict.fromkeys(trial.intermediate_values, level),
+    )
