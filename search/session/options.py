@@ -60,13 +60,14 @@ class Options:
     """Epochs that every trial gets before it is first compared (the first rung). Default: set by the space, or 6 % of a
     full training."""
     reduction_factor: int = 3
-    """At each rung one in this many trials continues; each rung is this many times longer than the one before."""
+    """Each rung is this many times longer than the one before. The sampler curves trains at least one in this many
+    trials to the end; with any other, one in this many continues at each rung."""
     pruner: Pruner = "asha"
     """Early stopping: asha pauses trials at the rungs and continues the best; asha-stop, hyperband and median stop
     trials for good; none trains every trial to the end."""
     sampler: Sampler = "curves"
     """How configurations are chosen: curves fits a model to all learning curves and gives each free slot to the paused
-    or new trial with the largest expected improvement per epoch; the others are Optuna's samplers."""
+    or new trial that teaches most, per epoch, about which configuration is best; the others are Optuna's samplers."""
     metric: OptionalStr = None
     """What to optimise on data that Rungwise reads: accuracy, balanced_accuracy, macro_f1, auc or log_loss for classes;
     rmse, mae, rmsle, r2 or pinball:Q (a quantile, pinball:0.9) for numbers. Default: accuracy or rmse."""
