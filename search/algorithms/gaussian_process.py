@@ -134,7 +134,7 @@ class Surrogate:
             epochs: the H horizons.
         """
         there, others = self._at_full_budget(trials), self._assumed(running)
-        alike = self._kernel.likeness(self._observed, there)
+        alike = self._alike_to(there, others)
         at_end = self._explained(there, others, alike)
         best, marks = self._two_best()
         rival = (there.numbers == best[0].number).astype(int) if best else np.zeros(len(trials), dtype=int)
@@ -219,12 +219,20 @@ class Surrogate:
         covariance = self._kernel.covariance(inputs, inputs) - loadings.T @ loadings
         return _Running(inputs, loadings, cholesky(covariance + _BELIEVED * np.eye(len(running)), lower=True))
 
-    def _explained(self, inputs: Inputs, running: _Running | None, alike: np.ndarray | None = None) -> np.ndarray:
+    def _alike_to(self, inputs: Inputs, running: _Running | None) -> tuple[np.ndarray, np.ndarray | None]:
+        """The likeness of configurations to those observed and to those that run."""
+        beside = None if running is None else self._kernel.likeness(running.inputs, inputs)
+        return self._kernel.likeness(self._observed, inputs), beside
+
+    def _explained(
+        self, inputs: Inputs, running: _Running | None, alike: tuple[np.ndarray, np.ndarray | None] | None = None
+    ) -> np.ndarray:
         """The loadings on the observed scores and on those that running trials are assumed to reach, (M, N)."""
-        loadings = self._loadings(inputs, alike)
+        near, beside = alike or self._alike_to(inputs, running)
+        loadings = self._loadings(inputs, near)
         if running is None:
             return loadings
-        shared = self._kernel.covariance(running.inputs, inputs) - running.loadings.T @ loadings
+        shared = self._kernel.covariance(running.inputs, inputs, beside) - running.loadings.T @ loadings
         return np.concatenate([loadings, solve_triangular(running.factor, shared, lower=True)])
 
     def _at_full_budget(self, trials: Sequence[Tried]) -> Inputs:
