@@ -27,7 +27,7 @@ def run_dir(tmp_path: Path) -> Path:
     new_run(folder, make_run(sampler="random", trials=3, plan=BASELINE))
     bench = Bench(folder, trials=3)
     trial, _ = bench.ask()  # type: ignore[misc]
-    bench.epoch(trial, 1, 0.5)
+    bench.epoch(trial, 1, 0.5)  # type: ignore[arg-type]
     return folder
 
 
