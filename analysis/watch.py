@@ -75,8 +75,9 @@ def watch(options: Options) -> None:
     from analysis.pages.watcher import Watcher
     from search.process.silence import doing
 
-    with doing(lambda: ""), _server(options.port) as server:
-        watcher = Watcher(options.run, options.runs_dir, server=server, say=_say, report=_full_report)
+    server = _server(options.port)
+    watcher = Watcher(options.run, options.runs_dir, server=server, say=_say, report=_full_report)
+    with doing(lambda: ""), server:
         watcher.step()
         print(f"{visible(options.run)}: {server.url}  (for browsers on this machine; Ctrl-C ends)", flush=True)
         while True:

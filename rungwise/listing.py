@@ -6,6 +6,7 @@ rungwise logs NAME [12]
 """
 
 import sys
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -241,16 +242,27 @@ def _print_log(folder: Path, number: int, *, as_json: bool) -> None:
     from search.process.text import visible
     from search.storage.logs import log_path, logs_of
 
-    path = log_path(logs_of(folder), number)
-    if not path.is_file():
+    path, failure = log_path(logs_of(folder), number), _failure(folder, number)
+    if not path.is_file() and failure is None:
         raise ValueError(
             f"trial {number} of {folder.name!r} has no log ({path}): it printed nothing, or the run is a published copy"
         )
-    text = path.read_text(encoding="utf-8", errors="replace")
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
     if as_json:
-        print_json({"trial": number, "path": str(path), "text": text})
+        print_json({"trial": number, "path": str(path), "text": text, "failure": failure})
         return
+    if failure is not None and failure not in text:  # a divergence has no traceback
+        text += "\n" * bool(text and not text.endswith("\n")) + f"trial {number} failed: {failure}\n"
     sys.stdout.write(visible(text) if sys.stdout.isatty() else text)
+
+
+def _failure(folder: Path, number: int) -> str | None:
+    """Why a trial failed; None if it did not, or if there is no study to tell."""
+    from search.storage.study import open_study
+
+    with suppress(ValueError):
+        return next((t.user_attrs.get("failure") for t in open_study(folder).trials if t.number == number), None)
+    return None
 
 
 def _number(value: Any) -> str:

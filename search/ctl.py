@@ -132,7 +132,7 @@ def _send(folder: Path, request: "Request", *, wait: float) -> int:
     file = None if run.study_url is not None else identify(folder / "study.db")
     with open_for_requests(folder, run) as (storage, study_id):
         if not is_searched(storage, study_id, file=file):
-            _check_unanswered(folder, request)
+            _check_unanswered(folder, run, request)
         sent = send(storage, study_id, request)
         end = time.monotonic() + wait
         while (searched := is_searched(storage, study_id, file=file)) and time.monotonic() < end:
@@ -149,19 +149,34 @@ def _look_up(storage: "BaseStorage", study_id: int, sent: "Request") -> "Request
     return next(one for one in found if one.key == sent.key)
 
 
-def _check_unanswered(folder: Path, request: "Request") -> None:
-    """Raise ValueError for a request that a search which does not run could only refuse, or would not need."""
+def _check_unanswered(folder: Path, run: "Run", request: "Request") -> None:
+    """Raise ValueError for a request that a search which does not run could only refuse, or would not need.
+
+    If the code of the space is not here, or is somewhere else now, the search decides when it is resumed.
+    """
+    import optuna
+
+    from search.forecast.begun import foreseen
+    from search.storage.space import space_of
     from search.storage.study import open_study
 
     if request.verb == "budget":
         raise ValueError(f"{folder.name!r} is not being searched; give --time-budget when you resume it")
-    if request.trial is None:
+    study = open_study(folder)
+    if request.trial is not None:
+        trial = next((one for one in study.trials if one.number == request.trial), None)
+        if trial is None:
+            raise ValueError(f"{folder.name!r} has no trial {request.trial}")
+        if request.verb != "clone" and trial.state.is_finished():
+            raise ValueError(f"trial {request.trial} of {folder.name!r} has ended")
+    try:
+        space = space_of(run)
+    except (ValueError, OSError):
         return
-    trial = next((one for one in open_study(folder).trials if one.number == request.trial), None)
-    if trial is None:
-        raise ValueError(f"{folder.name!r} has no trial {request.trial}")
-    if request.verb != "clone" and trial.state.is_finished():
-        raise ValueError(f"trial {request.trial} of {folder.name!r} has ended")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if (answer := foreseen(request, study, run, space)).state == "refused":
+        way = "; correct it, or change the range first: --resume --set" * (request.verb in ("add", "clone"))
+        raise ValueError(f"{request.text}: {answer.answer}{way}")
 
 
 def _say(request: "Request", run: "Run", folder: Path, *, searched: bool) -> int:

@@ -4,6 +4,7 @@ import json
 from contextlib import ExitStack
 from pathlib import Path
 
+import optuna
 import pytest
 
 from analysis.studies.steered import request_table, steered
@@ -11,9 +12,11 @@ from analysis.studies.trials import read_trials
 from search import ctl
 from search.storage.lease import hold_study
 from search.storage.requests import requests_of
+from search.storage.run import Planned, read_run
+from search.storage.space import space_of
 from search.storage.study import new_run, open_study
 from tests.benches import BASELINE, Bench
-from tests.ledgers import make_run
+from tests.ledgers import make_run, open_ledger
 from tests.steered import request
 
 
@@ -24,7 +27,7 @@ def run_dir(tmp_path: Path) -> Path:
     new_run(folder, make_run(sampler="random", trials=3, plan=BASELINE))
     bench = Bench(folder, trials=3)
     trial, _ = bench.ask()  # type: ignore[misc]
-    bench.epoch(trial, 1, 0.5)
+    bench.epoch(trial, 1, 0.5)  # type: ignore[arg-type]
     return folder
 
 
@@ -58,6 +61,70 @@ def test_what_makes_no_sense_is_one_line_and_is_not_sent(words: list[str], reaso
     assert reason in said.err
     assert (said.out, len(said.err.splitlines())) == ("", 1)
     assert stored(run_dir) == []
+
+
+REFUSED = """
+from types import SimpleNamespace
+import rungwise as rw
+
+def suggest(trial):
+    lr = trial.suggest_float("lr", 0.01, 1.0, log=True)
+    return {"lr": lr, "kind": trial.suggest_categorical("kind", ["a", "b"])}
+
+def train(config, run):
+    for epoch in run.epochs:
+        run.report(accuracy=config["lr"])
+
+SPACE = rw.Space(suggest=suggest, train=train, baseline={"lr": 0.1, "kind": "a"}, metric="accuracy", epochs=9)
+"""
+
+
+@pytest.mark.parametrize(
+    ("params", "reason"),
+    [
+        ({"lr": 9}, "lr must lie in 0.01..1.0 (log), got 9; correct it, or change the range first: --resume --set"),
+        ({"lr": "fast"}, "lr must lie in 0.01..1.0 (log), got 'fast'"),
+        ({"kind": "c"}, "kind must lie in {a, b}, got 'c'"),
+        ({"lrr": 0.1}, "lrr is no parameter of the space (did you mean lr?)"),
+        ([{"lr": 0.2}, {"lr": 2.0}], "got 2.0"),
+    ],
+)
+def test_what_the_space_does_not_have_is_refused_though_no_search_runs(
+    params: object, reason: str, tmp_path: Path, capsys
+):
+    space, own, folder = tmp_path / "space.py", tmp_path / "own.json", tmp_path / "r"
+    space.write_text(REFUSED)
+    own.write_text(json.dumps(params))
+    optuna.logging.set_verbosity(optuna.logging.INFO)  # as in a new process
+    new_run(folder, make_run(sampler="random", trials=3, space=str(space), baseline={"lr": 0.1, "kind": "a"}))
+    capsys.readouterr()
+    assert ctl.main([str(folder), "add", str(own)]) == 2
+    said = capsys.readouterr()
+    assert reason in said.err
+    assert (said.out, len(said.err.splitlines())) == ("", 1)
+    assert stored(folder) == []
+    own.write_text(json.dumps({"lr": 0.5}))
+    assert ctl.main([str(folder), "add", str(own)]) == 0
+    assert stored(folder) == ["add lr=0.5"]
+
+
+def test_what_a_resumed_search_would_refuse_is_refused_before(tmp_path: Path, capsys):
+    space, folder = tmp_path / "space.py", tmp_path / "r"
+    space.write_text(REFUSED)
+    plan = (Planned(params={"lr": 0.1, "kind": "a"}, tag="baseline"),)
+    new_run(folder, make_run(sampler="random", trials=3, space=str(space), plan=plan))
+    ledger = open_ledger(folder, read_run(folder))
+    ledger.add({"lr": 0.1, "kind": "a"}, space_of(read_run(folder)).distributions({"lr": 0.1, "kind": "a"}))
+    for words, reason in [
+        (["clone", "0", "lr=7"], "lr must lie in 0.01..1.0 (log), got 7"),
+        (["resume", "0"], "trial 0 is not paused by a request"),
+    ]:
+        assert ctl.main([str(folder), *words]) == 2
+        assert reason in capsys.readouterr().err
+    assert ctl.main([str(folder), "pause", "0"]) == 0
+    assert ctl.main([str(folder), "pause", "0"]) == 2
+    assert "trial 0 is paused already" in capsys.readouterr().err
+    assert stored(folder) == ["pause 0"]
 
 
 def test_a_request_to_a_search_that_does_not_run_waits_for_its_resume(run_dir: Path, capsys):

@@ -91,6 +91,10 @@ def test_who_is_killed_is_spoken_for(begun: bool, tmp_path: Path):
     assert said.count("\n") == 1
 
 
+def test_a_second_signal_is_told_as_what_it_was(tmp_path: Path):
+    assert spoken(tmp_path, begun=True, word=b"signal 2") == f"stopped at once by a second SIGINT; {BEGUN}\n"
+
+
 @pytest.mark.parametrize("word", [b"shut down", b"said"])
 def test_who_has_spoken_is_not_spoken_for(word: bytes, tmp_path: Path):
     assert spoken(tmp_path, begun=True, word=word) == ""

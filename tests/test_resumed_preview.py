@@ -30,6 +30,13 @@ def examine(config: Any) -> Examination:
     return Examination()
 
 
+def begin(bench: Bench) -> tuple[Any, dict[str, Any]]:
+    """The next leg."""
+    given = bench.ask()
+    assert isinstance(given, tuple)
+    return given
+
+
 def begun(bench: Bench, folder: Path) -> Begun:
     return Begun.read(open_study(folder), bench.run, SPACE, examine)
 
@@ -49,14 +56,14 @@ def test_what_is_shown_first_is_what_the_resumed_search_trains(sampler: str, tmp
     draws = first_draws(bench.run, SPACE, examine, number=9, begun=begun(bench, tmp_path))
     assert [one.trial for one in draws] == [12, 13, 14, 15, 16]
     assert open_study(tmp_path).trials == before, "nothing is written"
-    _, leg = bench.ask()  # type: ignore[misc]
+    _, leg = begin(bench)
     assert (leg["trial"], leg["params"]) == (draws[0].trial, draws[0].params)
 
 
 def test_a_search_that_was_interrupted_goes_on_with_what_is_unfinished(tmp_path: Path):
     bench = Bench(tmp_path, trials=12)
     for number in range(6):
-        trial, leg = bench.ask()  # type: ignore[misc]
+        trial, leg = begin(bench)
         assert leg["trial"] == number
         bench.epoch(trial, 1, 0.5 - 0.01 * number)
         while number == 0 and bench.epoch(trial, (epoch := len(bench.search.trials[0].intermediate_values)) + 1, 0.5):
@@ -66,7 +73,7 @@ def test_a_search_that_was_interrupted_goes_on_with_what_is_unfinished(tmp_path:
     assert found.num_asked == 6
     assert found.num_new == 6
     draws = first_draws(again.run, SPACE, examine, number=3, begun=found)
-    _, leg = again.ask()  # type: ignore[misc]
+    _, leg = begin(again)
     assert (draws[0].trial, draws[0].reported) == (leg["trial"], leg["reported"])
     forecast = left(again, found)
     assert forecast.epochs[0] >= 6, "each new trial is trained to the first rung"
@@ -108,7 +115,7 @@ def test_an_ended_search_has_nothing_left_and_the_line_says_how_to_continue(tmp_
 
 def test_requests_that_wait_are_answered_in_the_copy_alone(tmp_path: Path):
     bench = Bench(tmp_path, trials=9)
-    asked, _ = bench.ask()  # type: ignore[misc]
+    asked, _ = begin(bench)
     bench.epoch(asked, 1, 0.5)
     storage = resume_study(tmp_path, bench.run)
     study_id = storage.get_study_id_from_name(bench.run.name)

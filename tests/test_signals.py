@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from search.process.signals import (
+    SAME_PRESS_SECONDS,
     STOP_SIGNALS,
     Stopped,
     collect_signals,
@@ -89,6 +90,29 @@ def test_a_first_signal_is_collected_once():
     signal.raise_signal(signal.SIGTERM)
     assert received == [signal.SIGTERM]
     assert len(told) == 1
+
+
+def test_a_key_that_is_pressed_twice_is_one_signal():
+    received = collect_signals(lambda: None)
+    signal.raise_signal(signal.SIGINT)
+    sender = threading.Thread(target=lambda: os.kill(os.getpid(), signal.SIGINT))
+    sender.start()
+    until = time.monotonic() + SAME_PRESS_SECONDS + 0.5
+    while time.monotonic() < until:
+        hashlib.pbkdf2_hmac("sha256", b"a", b"b", 6_000_000)  # as long as Ray may keep Python from running handlers
+    sender.join()
+    assert received == [signal.SIGINT]
+
+
+def test_a_second_signal_ends_the_process_at_once_and_its_witness_is_told():
+    program = (
+        "import signal, time; from search.process.signals import SAME_PRESS_SECONDS, collect_signals, witnessed\n"
+        "with witnessed(lambda number: print('told', number, flush=True)):\n"
+        "    collect_signals(lambda: print('first', flush=True)); signal.raise_signal(signal.SIGINT)\n"
+        "    time.sleep(SAME_PRESS_SECONDS + 0.5); signal.raise_signal(signal.SIGINT); print('alive')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (-signal.SIGINT, "first\ntold 2\n"), done.stderr
 
 
 class Thing:

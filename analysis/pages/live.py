@@ -72,6 +72,15 @@ def num_ended(trials: Trials) -> int:
 def waiting_page(name: str, where: str, *, poll: Poll) -> str:
     """The page while there is no such run yet."""
     said = f"There is no run {name} in {where} yet. This page shows it as soon as it begins."
+    return _wait_page(name, said, poll=poll)
+
+
+def reading_page(name: str, *, poll: Poll) -> str:
+    """The page while the run is read for the first time."""
+    return _wait_page(name, "The run is being read. This page shows it in a moment.", poll=poll)
+
+
+def _wait_page(name: str, said: str, *, poll: Poll) -> str:
     summary = Section(id="summary", title="Waiting", blocks=(text(said),))
     return page_html(title=f"Watching {name}", summary=summary, sections=[], footer=_footer(""), poll=poll)
 

@@ -18,6 +18,7 @@ from analysis.pages.live import (
     live_page,
     num_ended,
     num_started,
+    reading_page,
     waiting_page,
 )  # fmt: skip
 from analysis.pages.page import Poll
@@ -41,7 +42,7 @@ ELSEWHERE_SECONDS = 60.0
 
 
 class Watcher:
-    """Looks at a run, and publishes its page when it has changed."""
+    """Looks at a run, and publishes its page when it has changed; until the first look, a page that waits for it."""
 
     def __init__(
         self,
@@ -75,6 +76,7 @@ class Watcher:
         self._reported: tuple[Any, ...] = ()
         """The state that was reported last, or could not be."""
         self._has_report = False
+        self._publish(reading_page(name, poll=self._poll()))
 
     def step(self) -> None:
         """Publish a newer page if there is one, and it is not too early."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from search.execution.leaving import workers_released
 from search.execution.nodes import describe_nodes
 from search.execution.slots import Slots
-from search.process.signals import collect_signals
+from search.process.signals import collect_signals, outside_handler
 from search.runtime.mps import Mps
 from search.runtime.resources import Resources
 from search.scheduling.checkpoints import CheckpointKeeper, checkpoints_of
@@ -27,6 +27,8 @@ from spaces.space import Space
 
 if TYPE_CHECKING:  # imports Ray
     from search.execution.watch import ProgressWatch
+
+STOPPING = "stopping: finished epochs are saved; waiting for the workers to end (a second Ctrl-C ends them at once)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,11 +83,16 @@ class Launch:
             search.end()
             return search, None
         with self.ray as scratch:
-            received = collect_signals(search.request_stop)
+            received = collect_signals(lambda: self._stop(search))
             self._train(search, scratch, logs)
         if search.fatal is None and not received:
             search.end()
         return search, received[0] if received else None
+
+    def _stop(self, search: Search) -> None:
+        """Begin no further epoch, and say so."""
+        search.request_stop()
+        outside_handler(self.events.notice, STOPPING)
 
     @property
     def _checkpoints(self) -> str:

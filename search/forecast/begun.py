@@ -1,5 +1,6 @@
-"""A search that is to be continued: a copy of its study in memory, on which the next trials are drawn and simulated."""
+"""A search that is to be continued: a copy of its study in memory, on which its next steps are tried."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,11 +11,13 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search.forecast.simulate import Silent
 from search.process.text import counted
-from search.scheduling.constraints import Examine
+from search.scheduling.constraints import Examine, examine_workers
 from search.scheduling.search import Search
+from search.scheduling.steering import Steering
 from search.storage.checksums import CHECKSUM
 from search.storage.expected import VERDICT
 from search.storage.ledger import Ledger
+from search.storage.requests import Request, new_key
 from search.storage.run import Run
 from spaces.space import Space
 
@@ -89,6 +92,19 @@ class Begun:
         trials = [_with_level(trial, level(trial.number)) for trial in self.trials]
         attrs = {name: value for name, value in self.attrs.items() if name != VERDICT}
         return Ledger(_in_memory(run, trials, attrs), run)
+
+
+def foreseen(request: Request, study: optuna.Study, run: Run, space: Space) -> Request:
+    """The answer that the search would give to a request if it were resumed now, without the bounds on sizes.
+
+    Args:
+        study: opened for reading.
+    """
+    attrs, key = study._storage.get_study_system_attrs(study._study_id), new_key()
+    as_stored = json.loads(json.dumps(request.content))
+    storage = _in_memory(run, study.get_trials(deepcopy=False), {**attrs, key: as_stored})
+    steering = Steering(Ledger(storage, run), run, space, examine=examine_workers(run, space), most_slots=None)
+    return next(one for one in steering.answer_all(live=(), deadline=None) if one.key == key)
 
 
 def _in_memory(run: Run, trials: "tuple[FrozenTrial, ...] | list[FrozenTrial]", attrs: Mapping[str, Any]) -> Any:

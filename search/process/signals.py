@@ -9,18 +9,17 @@ done.
 """
 
 import _thread
-import atexit
 import logging
 import os
 import signal
-import socket
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.machinery import ExtensionFileLoader
 from types import FrameType
+
+from search.process.arrivals import arrived, forget_arrived, in_main_thread, listen
 
 SIGNALLED = 128
 """Added to the number of the signal for an exit code, as shells do."""
@@ -29,15 +28,16 @@ _HANG_UP_IS_IGNORED = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
 """Whether `nohup` started this process: then a closed terminal does not end it."""
 _AGAIN_SECONDS = 0.05
 """Time after which a signal is sent again."""
+SAME_PRESS_SECONDS = 1.0
+"""Signals that follow the first so soon count as the same: a key that is pressed twice, or a signal to a group of
+processes and to each of them."""
 _noted: list[int] = []
 """Signals that have raised `Stopped`; the next call of `collect_signals` takes them over."""
 _collected: list[int] = []
 """Signals that stop the search that runs now."""
 _taking = _thread.allocate_lock()
-_ears: list[socket.socket] = []
-"""A pair, to whose second Python writes the number of a signal as soon as it reaches the process; empty before the
-first handler is set, since a standard stream that is closed at the import must not be taken for it."""
-_MOST_ARRIVED = 4096
+_witnesses: list[Callable[[int], None]] = []
+"""Called with the signal that is about to end this process at once."""
 
 
 class Stopped(BaseException):
@@ -53,21 +53,12 @@ class Stopped(BaseException):
         return SIGNALLED + self.number
 
 
-def _deafen() -> None:
-    """A signal to a forked child is none to this process."""
-    _ears.clear()
-    signal.set_wakeup_fd(-1)
-
-
-os.register_at_fork(after_in_child=_deafen)
-
-
 def raise_stopped() -> None:
     """From now on, a signal raises `Stopped` in the main thread; earlier ones are forgotten."""
     _noted.clear()
     _collected.clear()
-    _forget_arrived()
-    if _in_main_thread() and not isinstance(sys.unraisablehook, _Hook):
+    forget_arrived()
+    if in_main_thread() and not isinstance(sys.unraisablehook, _Hook):
         sys.unraisablehook = _Hook(sys.unraisablehook)
     _handle(_unwind)
 
@@ -168,9 +159,10 @@ def others_overruled() -> Iterator[None]:
 
 
 def collect_signals(on_first: Callable[[], None]) -> list[int]:
-    """From now on, note the first signal and call `on_first`; a second one ends the process at once.
+    """From now on, note the first signal and call `on_first`; one that comes later ends the process at once.
 
-    An earlier signal whose exception was dropped counts as the first.
+    An earlier signal whose exception was dropped counts as the first. Signals that reach the process within
+    `SAME_PRESS_SECONDS` after the first are ignored, however late Python runs their handlers.
 
     Returns:
         The signals, to which new ones are added as they come.
@@ -179,17 +171,51 @@ def collect_signals(on_first: Callable[[], None]) -> list[int]:
         _collected[:] = _noted[:1]
         _noted.clear()
 
+    of_first: list[int] = []
+    """How many signals had arrived when those that count as the first had; empty until then."""
+
+    def begin() -> None:
+        _thread.start_new_thread(count, ())
+        on_first()
+
+    def count() -> None:
+        time.sleep(SAME_PRESS_SECONDS)
+        of_first.append(len(arrived()))
+
     def note(number: int, _frame: FrameType | None) -> None:
-        if _collected:
+        if not _collected:
+            _collected.append(number)
+            begin()
+        elif of_first and len(arrived()) > of_first[0]:
+            for tell in _witnesses:
+                tell(number)
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
-        _collected.append(number)
-        on_first()
 
     _handle(note)
     if _collected:
-        on_first()
+        begin()
     return _collected
+
+
+@contextmanager
+def witnessed(tell: Callable[[int], None]) -> Iterator[None]:
+    """Inside, `tell` is called with the second signal that ends this process, before it does."""
+    _witnesses.append(tell)
+    try:
+        yield
+    finally:
+        _witnesses.remove(tell)
+
+
+def outside_handler(say: Callable[[str], None], line: str) -> None:
+    """Print a line in a thread of its own: a handler of signals may have interrupted a print."""
+
+    def speak() -> None:
+        with suppress(OSError):  # nothing reads the output any more
+            say(line)
+
+    _thread.start_new_thread(speak, ())
 
 
 def first_signal() -> int | None:
@@ -197,22 +223,7 @@ def first_signal() -> int | None:
 
     Python runs its handler only once the main thread is between two instructions, and a call of Ray may take a second.
     """
-    return next(iter([*_collected, *_noted, *_arrived()]), None)
-
-
-def _arrived() -> list[int]:
-    """Signals that reached this process, whether or not Python has run their handlers."""
-    for ear in _ears[:1]:
-        with suppress(OSError):  # none has arrived, or the process ends
-            return [number for number in ear.recv(_MOST_ARRIVED, socket.MSG_PEEK) if number in STOP_SIGNALS]
-    return []
-
-
-def _forget_arrived() -> None:
-    for ear in _ears[:1]:
-        with suppress(OSError):  # none has arrived, or the process ends
-            while ear.recv(_MOST_ARRIVED):
-                pass
+    return next(iter([*_collected, *_noted, *(one for one in arrived() if one in STOP_SIGNALS)]), None)
 
 
 def until_stopped(main: Callable[[list[str]], int], words: list[str]) -> int:
@@ -243,44 +254,24 @@ def signals_restored() -> Iterator[None]:
     """Restore the signal handlers of the caller, and the level of its logging, at the end."""
     previous = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     hook, level = sys.unraisablehook, logging.root.manager.disable
-    heard_by = signal.set_wakeup_fd(-1) if _in_main_thread() else -1
-    _forget_arrived()
-    _listen()
+    heard_by = signal.set_wakeup_fd(-1) if in_main_thread() else -1
+    forget_arrived()
+    listen()
     try:
         yield
     finally:
-        if _in_main_thread():
+        if in_main_thread():
             sys.unraisablehook = hook
             logging.disable(level)
-            _forget_arrived()
+            forget_arrived()
             for number, handler in previous.items():
                 signal.signal(number, handler)
             signal.set_wakeup_fd(heard_by, warn_on_full_buffer=False)
 
 
 def _handle(handler: Callable[[int, FrameType | None], None]) -> None:
-    if _in_main_thread():  # Python allows it nowhere else
-        _listen()
+    if in_main_thread():  # Python allows it nowhere else
+        listen()
         for number in STOP_SIGNALS:
             if number != signal.SIGHUP or not _HANG_UP_IS_IGNORED:
                 signal.signal(number, handler)
-
-
-def _listen() -> None:
-    if not _ears:
-        _ears.extend(socket.socketpair())
-        for ear in _ears:
-            ear.setblocking(False)
-        atexit.register(_stop_listening)
-    if _in_main_thread():
-        signal.set_wakeup_fd(_ears[1].fileno(), warn_on_full_buffer=False)
-
-
-def _stop_listening() -> None:
-    signal.set_wakeup_fd(-1)
-    while _ears:
-        _ears.pop().close()
-
-
-def _in_main_thread() -> bool:
-    return threading.current_thread() is threading.main_thread()

@@ -12,7 +12,7 @@ from typing import Any
 
 from search.process.environment import only_allowed
 from search.process.scratch import make_scratch, remove_scratch
-from search.process.signals import others_overruled
+from search.process.signals import others_overruled, witnessed
 from search.runtime import private_ray
 from search.runtime.guard import LastWords, RayGuard, RayLostError, Reaper
 from search.runtime.parcel import pack_code
@@ -96,7 +96,8 @@ class RaySession:
             if not self.debug:
                 _silence()
             _hand_on(*([] if self.address is None else ["RAY_CHDIR_TO_TRIAL_DIR"]))
-            yield scratch
+            with witnessed(reaper.ended_by):
+                yield scratch
         finally:
             if guard is not None:
                 guard.stop()

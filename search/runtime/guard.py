@@ -177,10 +177,16 @@ class Reaper:
 
     def all_said(self) -> None:
         """Tell it that this process has printed how to continue, and ends without shutting Ray down."""
+        self._write(reaper.SAID)
+
+    def ended_by(self, number: int) -> None:
+        """Tell it that this second signal ends this process at once."""
+        self._write(reaper.SIGNAL + str(int(number)).encode())
+
+    def _write(self, word: bytes) -> None:
         if self._process is not None and self._process.stdin is not None:
             with suppress(OSError):
-                self._process.stdin.write(reaper.SAID)
-                self._process.stdin.flush()
+                os.write(self._process.stdin.fileno(), word)
 
     def stop(self) -> None:
         """Tell it that Ray has been shut down; it ends what is left, and itself."""

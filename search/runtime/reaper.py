@@ -19,6 +19,8 @@ _SAY_SECONDS = 10
 """How long printing may take."""
 SAID, SHUT_DOWN = b"said", b"shut down"
 """What the driver writes into the pipe: it has printed how to continue; it has also shut Ray down."""
+SIGNAL = b"signal "
+"""What it writes before the number of a second signal, which ends it at once."""
 
 
 def main() -> None:
@@ -26,7 +28,7 @@ def main() -> None:
     environment. Ray's processes overwrite their command line with their name.
 
     If the driver writes `SAID` into the pipe, it has printed how to go on; if it writes `SHUT_DOWN`, it has also shut
-    Ray down, and one look is enough.
+    Ray down, and one look is enough. After `SIGNAL` it says that a second signal ended the driver.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # meant for the driver, which answers them
         signal.signal(number, signal.SIG_IGN)
@@ -35,17 +37,20 @@ def main() -> None:
     word = sys.stdin.buffer.read()
     until = time.monotonic() + (0.0 if word == SHUT_DOWN else _SECONDS)
     _end_all(folder.encode())
-    if words and not word:
-        _say(*words, out_of_memory=_count_kills() > kills)
+    if words and word.startswith(SIGNAL):
+        _say(f"stopped at once by a second {signal.Signals(int(word[len(SIGNAL) :])).name}", *words)
+    elif words and not word:
+        out_of_memory = _count_kills() > kills
+        reason = "the system ran out of memory" if out_of_memory else "by a signal such as kill -9, or by Ray itself"
+        _say(f"error: the process was killed ({reason})", *words)
     while time.monotonic() < until:
         time.sleep(_PAUSE)
         _end_all(folder.encode())
 
 
-def _say(run: str, words: str, otherwise: str, *, out_of_memory: bool) -> None:
-    """Print one line on the driver's stderr: `words` if the file `run` exists, else `otherwise`."""
-    reason = "the system ran out of memory" if out_of_memory else "by a signal such as kill -9, or by Ray itself"
-    line = f"error: the process was killed ({reason}); {words if os.path.exists(run) else otherwise}\n"
+def _say(what: str, run: str, words: str, otherwise: str) -> None:
+    """Print one line on the driver's stderr: what happened, and `words` if the file `run` exists, else `otherwise`."""
+    line = f"{what}; {words if os.path.exists(run) else otherwise}\n"
     if os.isatty(2):
         line = "\x1b[?25h\n" + line  # the cursor, which a live view hides; the shell has printed its prompt
     signal.signal(signal.SIGALRM, lambda *_: os._exit(0))  # if nothing reads the output
