@@ -50,7 +50,7 @@ def test_blocks_have_the_predictions_and_notes_of_the_whole_file(
     np.testing.assert_allclose(np.concatenate([part.outputs for part in parts]), whole[0].outputs, rtol=1e-4)
     assert [row["row"] for part in parts for row in part.rows()] == list(range(1, len(table[1]) + 1))
     assert notes == notes_of_parts
-    assert "2 such cells are treated as missing, the first in row 101 (line 102)" in notes[-1]
+    assert "2 such cells are treated as missing, the first in row 101 (line 102)" in "\n".join(notes)
 
 
 def test_the_notation_of_a_column_is_that_of_the_whole_file(tmp_path: Path) -> None:
