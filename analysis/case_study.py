@@ -126,7 +126,7 @@ def gather(run_dir: str | Path, *, data_dir: str | None = None) -> dict[str, Any
     import optuna
 
     from analysis import wording
-    from analysis.datasets.tables import preprocessing
+    from analysis.datasets.preprocessing import preprocessing
     from analysis.prose.discussion import by_topic, discuss
     from search.storage.run import read_run
     from search.storage.study import open_study

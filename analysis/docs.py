@@ -174,13 +174,14 @@ def _describe_effort(trials: "Trials", run: Any) -> dict[str, Any]:
     """`num_epochs`, what these took (`computing`), the share of epochs that was `saved`, and `num_paused`."""
     from analysis import wording
     from analysis.studies.trials import UNFINISHED
+    from search.process.text import share_saved
 
     num_epochs = int(trials.trials["epochs"].sum())
     unfinished = trials.trials[trials.trials["state"] == UNFINISHED]
     return {
         "num_epochs": num_epochs,
         "num_paused": int(unfinished["epochs"].isin(run.rungs).sum()),
-        "saved": 1 - num_epochs / (len(trials.measured) * run.epochs),
+        "saved": share_saved(int(trials.measured["epochs"].sum()), full=len(trials.measured) * run.epochs),
         "computing": wording.computing(float(trials.epochs["seconds"].sum()) / 3600, run.machine),
     }
 

@@ -2,7 +2,7 @@
 
 python -m analysis.predict runs/NAME image.png ...
 python -m analysis.predict runs/NAME image.png --json | jq .
-python -m analysis.predict runs/NAME rows.csv --output predicted.csv
+python -m analysis.predict runs/NAME rows.csv --out predicted.csv
 
 Rows and images are read, predicted and written in blocks, so a file of millions of rows needs little memory.
 """
@@ -62,11 +62,11 @@ class Options:
     """Number of classes to print for each image or row."""
     json: Flag = False
     """Print one JSON object per image or row, with all probabilities."""
-    output: OptionalStr = None
+    out: OptionalStr = None
     """Write the rows of the file, or the names of the images, with their predictions to this file instead of printing
     them: CSV, or Parquet if its name ends in .parquet."""
     probabilities: Flag = False
-    """Print the probability of every class; with --output, name their columns as the classes."""
+    """Print the probability of every class; with --out, name their columns as the classes."""
     ensemble: Flag = False
     """Use the mean prediction of the ensemble that `final --ensemble` exported."""
     interval: OptionalFloat = None
@@ -86,7 +86,7 @@ class Options:
         if not self.files:
             program = command("analysis.predict")
             raise ValueError(f"give at least one file: {program} RUN image.png ..., or {program} RUN rows.csv")
-        if self.output is not None and any(Path(file).suffix.lower() in TABLES for file in self.files):
+        if self.out is not None and any(Path(file).suffix.lower() in TABLES for file in self.files):
             check_single(self.files)
 
 
@@ -120,12 +120,12 @@ def _predict(options: Options) -> int:
         from analysis.model.ensemble import load_ensemble
 
         model = load_ensemble(model, exported_folder(options.run))
-    if options.output is not None:
-        check_output(options.files, Path(options.output), is_table=bool(model.columns))
+    if options.out is not None:
+        check_output(options.files, Path(options.out), is_table=bool(model.columns))
     if options.probabilities and not model.classes:
         raise ValueError("--probabilities is for classes, but this model predicts numbers; leave it out")
     interval = _read_interval(model, options) if options.interval is not None else None
-    if options.probabilities and options.output is not None and not model.columns:
+    if options.probabilities and options.out is not None and not model.columns:
         check_added(FIXED, model.classes, way="leave --probabilities out")
     failed = _predict_tables(model, options, interval) if model.columns else _predict_images(model, options)
     return BAD_INPUT if failed else DONE
@@ -170,7 +170,7 @@ def _predict_table(predictor: "TablePredictor", options: Options) -> None:
 
     file, total = predictor.file, predictor.source.num_rows
     classes, by_class = predictor.model.classes, options.probabilities
-    if options.output is not None:
+    if options.out is not None:
         interval = predictor.interval is not None
         added = added_names(predictor.target, classes, interval=interval, names_of_classes=by_class)
         way = f"rename or remove that of {file}" + ", or leave --probabilities out" * by_class
@@ -178,7 +178,7 @@ def _predict_table(predictor: "TablePredictor", options: Options) -> None:
     say_notes(file, predictor.notes)
     top = len(classes) if options.probabilities else options.top
     with doing(lambda: f"predicting {file}: {predictor.num_done:,} of {total:,} rows"), ExitStack() as stack:
-        writer = stack.enter_context(writer_to(Path(options.output))) if options.output is not None else None
+        writer = stack.enter_context(writer_to(Path(options.out))) if options.out is not None else None
         for answers in predictor.answers():
             if writer is not None:
                 writer.write_table(answers, answers.added(names_of_classes=options.probabilities))
@@ -188,7 +188,7 @@ def _predict_table(predictor: "TablePredictor", options: Options) -> None:
                 print("\n".join(map(printable, answers.table(top=top).split("\n"))), flush=True)
     say_notes(file, predictor.notes_on_cells)
     if writer is not None:
-        print(f"{counted(total, 'row')} with predictions written to {options.output}", flush=True)
+        print(f"{counted(total, 'row')} with predictions written to {options.out}", flush=True)
 
 
 def _predict_images(model: "Model", options: Options) -> int:
@@ -203,15 +203,15 @@ def _predict_images(model: "Model", options: Options) -> int:
             for cause in causes:
                 say_error(cause)
             changed.add(answers)
-            if answers and options.output is not None:
-                writer = writer or stack.enter_context(writer_to(Path(options.output)))
+            if answers and options.out is not None:
+                writer = writer or stack.enter_context(writer_to(Path(options.out)))
                 writer.write(columns(answers, model.classes, names_of_classes=options.probabilities))
             elif answers:
                 print("\n".join(a.as_json() for a in answers) if options.json else table(answers, top=top), flush=True)
     for images, note in changed.lines:
         say_notes(images, [note])
     if writer is not None:
-        print(f"{counted(done, 'image')} with predictions written to {options.output}", flush=True)
+        print(f"{counted(done, 'image')} with predictions written to {options.out}", flush=True)
     return failed
 
 

@@ -242,7 +242,8 @@ def _step(what: str, *, total: int = 0) -> "AbstractContextManager[Advance]":
 
 def _prepared(data: "Described", trials: "Trials", run: "Run | None") -> list[str]:
     """What the best configuration does to the columns of a table, if the data are one."""
-    from analysis.datasets.tables import TableOverview, preprocessing
+    from analysis.datasets.preprocessing import preprocessing
+    from analysis.datasets.tables import TableOverview
 
     if run is None or not isinstance(data, TableOverview) or trials.best is None:
         return []

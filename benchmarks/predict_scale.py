@@ -91,7 +91,7 @@ def measure(options: Options, folder: Path) -> list[dict[str, Any]]:
 
 def _predict(what: str, rows: int, files: list[Path], run: Path, output: Path) -> dict[str, Any]:
     """Run the command, and check that every row has a prediction."""
-    command = [sys.executable, "-c", _MEASURED, str(run), *map(str, files), "--output", str(output)]
+    command = [sys.executable, "-c", _MEASURED, str(run), *map(str, files), "--out", str(output)]
     began = time.perf_counter()
     said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
     seconds = time.perf_counter() - began

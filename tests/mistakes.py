@@ -214,7 +214,7 @@ OTHERS = [
     ),
     ("analysis.predict", ["nothing", "a.png", "--top", "0"], "--top must be at least 1, got 0"),
     ("analysis.predict", ["nothing", "a.png", "--tpo", "1"], "there is no option --tpo (did you mean --top?)"),
-    ("analysis.predict", ["nothing", "a.csv", "b.csv", "--output", "c"], "--output takes one input file, got 2"),
+    ("analysis.predict", ["nothing", "a.csv", "b.csv", "--out", "c"], "--out takes one input file, got 2"),
 ]
 
 MISTAKES = [("search.run", words, message) for words, message in SEARCH] + OTHERS

@@ -278,6 +278,19 @@ def test_other_metrics_other_data_and_runs_without_a_complete_trial_are_not_comp
     assert best_line(match(first, empty)).endswith("since b has no trial that was trained to the end.")
 
 
+def test_effects_are_promised_only_where_they_are_compared():
+    first, strange = side("a", make_study(20)), {"dataset": "fashion_mnist"}
+    effects = "use different data, so their values are not compared; their effects are."
+    assert notes([first, side("b", make_study(20), **strange)]) == [f"a and b {effects}"]
+    other = side("c", make_study(20), metric="macro_f1", **strange)
+    assert notes([first, other]) == ["a and c use different data."]
+    (line,) = [one for one in warnings([first, other]) if "different metrics" in one]
+    assert line.endswith(" They are not compared in values, effects and course.")
+    third = [first, side("b", make_study(20), seed=5, **strange), other]
+    (line,) = [one for one in warnings(third) if "different metrics" in one]
+    assert line.endswith(" Only runs with the metric of a are compared in values, effects and course.")
+
+
 def test_the_course_is_the_best_complete_value_in_the_order_in_which_epochs_ended():
     study = make_study(0)
     trials = read_trials(make_study(2, stop=False, epochs=3), make_run(epochs=3, rungs=(1, 3)))
@@ -457,4 +470,5 @@ def test_published_runs_of_other_metrics_are_set_beside_each_other_without_a_com
     assert list(found.full) == []
     page = found.write(str(tmp_path)).read_text()
     assert "not compared" in page
+    assert "their effects are" not in page
     assert "could not be drawn" not in page

@@ -126,7 +126,7 @@ def test_a_file_gets_two_columns_and_json_and_print_the_same_ends(
 ) -> None:
     exported, out = all_exported["numeric"], tmp_path / "out.csv"
     asked = [str(exported.run_dir), str(exported.csv), "--interval", "0.9"]
-    assert predict.main([*asked, "--output", str(out)]) == 0
+    assert predict.main([*asked, "--out", str(out)]) == 0
     capsys.readouterr()
     with out.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -140,11 +140,11 @@ def test_a_file_gets_two_columns_and_json_and_print_the_same_ends(
     assert predict.main(asked) == 0
     assert " to " in capsys.readouterr().out.splitlines()[0]
     again = tmp_path / "again.csv"
-    assert predict.main([asked[0], str(out), *asked[2:], "--output", str(again)]) == 2
+    assert predict.main([asked[0], str(out), *asked[2:], "--out", str(again)]) == 2
     assert "two columns with the name 'predicted price'" in capsys.readouterr().err
     taken = tmp_path / "taken.csv"
     taken.write_text(exported.csv.read_text().replace("\n", ",1\n").replace(",1\n", ",low price\n", 1))
-    assert predict.main([asked[0], str(taken), *asked[2:], "--output", str(again)]) == 2
+    assert predict.main([asked[0], str(taken), *asked[2:], "--out", str(again)]) == 2
     assert "two columns with the name 'low price'" in capsys.readouterr().err
 
 

@@ -5,10 +5,13 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import optuna
 import pytest
 from optuna.trial import TrialState
 from rich.console import Console
 
+from analysis.impact.stopping import audit
+from analysis.studies.trials import read_trials
 from search.process.silence import current
 from search.process.text import counted, duration, printable
 from search.session.console import SearchConsole, describe_skipped, summarise
@@ -122,6 +125,18 @@ def test_an_interrupted_search_does_not_count_unfinished_epochs_as_saved():
     assert "0 failed, 1 unfinished; 1 epoch trained\n" in out.getvalue()
     summarise(make_run(), [make(0, TrialState.PRUNED, [0.5])], console=Console(file=out, width=200))
     assert "0 failed; 1 epoch trained, 89 % fewer than without early stopping\n" in out.getvalue()
+
+
+def test_what_a_failed_trial_lacks_is_not_saved_in_the_terminal_and_on_the_page():
+    ends = [(TrialState.COMPLETE, 9), (TrialState.PRUNED, 3), (TrialState.FAIL, 2), (TrialState.FAIL, 0)]
+    trials = [make(number, state, [0.5] * epochs) for number, (state, epochs) in enumerate(ends)]
+    trials.append(make(4, TrialState.PRUNED, [], infeasible="weights exceeds its bound by 5"))
+    out = io.StringIO()
+    summarise(make_run(), trials, console=Console(file=out, width=200))
+    assert "14 epochs trained, 33 % fewer than without early stopping\n" in out.getvalue()
+    study = optuna.create_study(direction="maximize")
+    study.add_trials(trials)
+    assert audit(read_trials(study, make_run())).saved == pytest.approx(1 - 12 / 18)
 
 
 @pytest.mark.parametrize(

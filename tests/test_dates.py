@@ -139,7 +139,8 @@ def test_rows_to_predict_may_write_their_dates_in_another_form(tmp_path: Path):
     answers = answer_table(model, str(path))
     assert answers.outputs[0] == pytest.approx(outputs[0][0])
     assert answers.outputs[1] == answers.outputs[2]
-    assert "column 'day': '03/04/2021' is not a date in a form such as 2024-01-31; 1 such cell" in answers.notes[-1]
+    assert "column 'day': '03/04/2021' is not a date in a form such as 2024-01-31; 1 such cell" in answers.notes[0]
+    assert answers.notes[1] == "of 3 rows, these have no value: 'day' in 1; handled as missing values in training"
 
 
 def test_a_date_in_a_column_of_numbers_is_no_number(tmp_path: Path):

@@ -2,6 +2,8 @@
 
 import math
 import re
+from dataclasses import asdict
+from itertools import pairwise
 from typing import Any
 from xml.etree import ElementTree
 
@@ -16,8 +18,12 @@ from analysis.pages.page import Folder, Picture, Text
 from analysis.plots import datasets as overview
 from analysis.plots import fonts, style
 from analysis.plots.drawing import draw
+from analysis.plots.table import plot_dependence
+from analysis.plots.ticks import date_ticks, name_ticks
+from analysis.studies.results import FinalResults
 from analysis.wording import together
 from trainables.data.dataset import Dataset, Split
+from trainables.data.dates import date_of
 from trainables.data.table import Column
 
 RANDOM = np.random.default_rng(0)
@@ -88,6 +94,66 @@ def test_zeros_are_drawn_in_a_process_that_flushes_denormal_numbers(tmp_path, ca
     finally:
         torch.set_flush_denormal(False)
     assert capsys.readouterr().err == ""
+
+
+def ticks(ax) -> list[str]:
+    ax.figure.canvas.draw()
+    return [text.get_text() for text in ax.get_xticklabels()]
+
+
+@pytest.mark.parametrize("count", [3, 8, 14, 24, 60])
+def test_names_at_an_axis_do_not_overlap(count):
+    with style.styled():
+        _, (ax, wide) = plt.subplots(1, 2, figsize=(6.8, 2.8), layout="constrained")
+    name_ticks(ax, [f"district {number}" for number in range(count)])
+    name_ticks(wide, [str(number) for number in range(4)])
+    assert ticks(ax)[0] == "district 0"
+    written = [text for text in ax.get_xticklabels() if text.get_text()]
+    boxes = [text.get_window_extent() for text in written]
+    upright = written[0].get_rotation() == 90
+    flat = written[0].get_rotation() == 0
+    assert len(written) == (count if count <= 24 else 20)
+    if upright or flat:
+        assert all(one.x1 <= other.x0 + 0.5 for one, other in pairwise(boxes))
+    else:
+        apart = (boxes[1].x1 - boxes[0].x1) * np.sin(np.deg2rad(written[0].get_rotation()))
+        assert apart >= written[0].get_fontsize() * ax.figure.dpi / 72 * 0.9
+
+
+def test_axes_of_dates_show_dates(tmp_path):
+    days = 19_000 + RANDOM.integers(0, 800, 300).astype(float)
+    columns = (Column(name="day", kind="number", dates=True), Column(name="size", kind="number"))
+    rows = dataset(np.column_stack([days, days]), days, columns=columns)
+    day, size = (style.new_axes(None) for _ in columns)
+    for panel, ax in zip(overview.feature_panels(table_overview(rows)), (day, size), strict=True):
+        panel(ax)
+    assert {"2022", "2023", "2024"} <= {*ticks(day)}
+    assert "19200" in ticks(size)
+    curve = {"mean": [1.0, 2.0], "low": [0.5, 1.5], "high": [1.5, 2.5]}
+    curves = [
+        {"feature": c.name, "kind": "number", "x": [19_000.0, 19_002.5], "rug": [], "curves": {"": curve}}
+        for c in columns
+    ]
+    results = FinalResults(
+        metric="rmse", winner="a", entrants=[], dependence=curves, columns=[asdict(c) for c in columns]
+    )
+    figure = plot_dependence(results)
+    assert any(text.startswith("2022-01-0") for text in ticks(figure.axes[0]))
+    assert not any("-" in text for text in ticks(figure.axes[1]))
+    beyond = style.new_axes(None)
+    date_ticks(beyond, np.array([20_240_131.0]))
+    beyond.figure.canvas.draw()
+    assert date_of(20_240_131.0) == "day 20240131"
+
+
+def test_captions_count_a_text_as_one_feature(tmp_path):
+    columns = [Column(name=f"review ~ {number}", kind="number", text="review") for number in range(1, 17)]
+    columns += [Column(name=f"number {number}", kind="number") for number in range(3)]
+    rows = dataset(RANDOM.normal(size=(60, 19)), RANDOM.normal(size=60), columns=tuple(columns))
+    said = str(table_data(table_overview(rows), Folder(tmp_path)).blocks)
+    assert "with 4 features. " in said
+    assert "to the 99.5th percentile. Texts are not drawn." in said
+    assert "Each number of a text has a row." in said
 
 
 NAMES = {

@@ -17,9 +17,9 @@ from analysis.evaluation.files import num_figures, write_figures, write_tables
 from analysis.pages.final import final_section
 from analysis.plots import final as final_plots
 from analysis.plots import style
-from analysis.prose.discussion import discuss
+from analysis.prose.discussion import _verdict, discuss
 from analysis.scores.metrics import evaluate, probabilities
-from analysis.studies.results import FinalResults
+from analysis.studies.results import Entrant, FinalResults
 from search.storage.run import Run
 from tests.evaluated import EXPORT, make_run, make_study, measured, record
 
@@ -92,6 +92,36 @@ def test_the_metric_of_the_search_is_the_main_one_where_test_rows_have_it(y, row
 def say(described: FinalResults, *curves: list[float], **changes: Any) -> str:
     run: Run = make_run(**changes)
     return "\n".join(s["text"] for s in discuss(described, make_study(*curves, run=run), run))
+
+
+@pytest.mark.parametrize("less", [False, True])
+def test_a_contender_ahead_of_the_winner_is_called_better_only_if_that_is_clear(less: bool):
+    metric, best = ("rmse", 0.3) if less else ("accuracy", 0.9)
+
+    def ahead(name: str, role: str, probability: float, **difference: float) -> str:
+        def scores(value: float) -> dict:
+            return {metric: {"value": value, "low": value - 0.05, "high": value + 0.05}}
+
+        first = Entrant(name="trial-3", scores=scores(0.6), by_seed={metric: [0.6]}, role="top", trial=3)
+        other = Entrant(
+            name=name, scores=scores(best), by_seed={metric: [best]}, role=role, probability_best=probability
+        )
+        first = replace(first, difference=difference, probability_best=1 - probability)
+        found = FinalResults(metric=metric, winner="trial-3", entrants=[first, other])
+        return " ".join(text for text in _verdict(found, first) if text.startswith("On these rows"))
+
+    value = "lower" if less else "higher"
+    still = "It is still not the winner, because that would mean selecting on the test set."
+    said = ahead("random", "random", 0.7)
+    assert said.startswith(f"On these rows the random configuration has the {value} value, ")
+    assert said.endswith(f"; the difference is not statistically clear. {still}")
+    assert ahead("random", "random", 0.99).startswith("On these rows the random configuration is better: ")
+    assert ahead("trial-7", "top", 0.99).startswith("On these rows trial 7 is better: ")
+    unclear = ahead("baseline", "baseline", 0.99, value=-0.3, low=-0.4, high=0.01)
+    assert unclear.startswith(f"On these rows the baseline has the {value} value, ")
+    assert ahead("baseline", "baseline", 0.5, value=-0.3, low=-0.4, high=-0.2).startswith(
+        "On these rows the baseline is better: "
+    )
 
 
 def test_the_verdict_gives_score_difference_rank_and_optimism(described):

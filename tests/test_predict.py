@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from analysis.model.image_answers import FIXED
 from analysis.model.load import load_model
 from analysis.model.output import check_added
 from analysis.model.write import export_model
+from analysis.prose.card import python_example
 from tests.exported import Exported, export_digits
 from tests.searching import ROOT
 from trainables.data.grey_levels import Levels
@@ -61,6 +63,20 @@ def test_an_image_gets_the_probabilities_of_the_model(exported, image, capsys):
     assert answer["class"] == str(exported.expected[0].argmax())
     assert sum(answer["probabilities"].values()) == pytest.approx(1)
     assert answer["notes"] == []
+
+
+def test_the_program_of_the_model_card_classifies_an_image_and_rows_of_numbers(
+    exported, image, tmp_path, capsys, monkeypatch
+):
+    assert say(exported, image, "--json") == 0
+    best = max(json.loads(capsys.readouterr().out)["probabilities"].values())
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(image, tmp_path / "image.png")
+    found: dict[str, Any] = {}
+    facts = load_model(exported.run_dir).facts
+    exec(python_example(facts, str(exported.run_dir)), found)
+    assert found["outputs"].max() == pytest.approx(best)
+    assert "torch.zeros(1, 30)" in python_example(facts | {"image_shape": [30]}, "runs/r")
 
 
 def test_the_table_has_a_line_for_each_image_and_as_many_classes_as_asked(exported, image, capsys):

@@ -50,7 +50,7 @@ def test_blocks_have_the_predictions_and_notes_of_the_whole_file(
     np.testing.assert_allclose(np.concatenate([part.outputs for part in parts]), whole[0].outputs, rtol=1e-4)
     assert [row["row"] for part in parts for row in part.rows()] == list(range(1, len(table[1]) + 1))
     assert notes == notes_of_parts
-    assert "2 such cells are treated as missing, the first in row 101 (line 102)" in notes[-1]
+    assert "2 such cells are treated as missing, the first in row 101 (line 102)" in "\n".join(notes)
 
 
 def test_the_notation_of_a_column_is_that_of_the_whole_file(tmp_path: Path) -> None:
@@ -130,14 +130,14 @@ def test_a_parquet_file_has_the_predictions_of_the_csv_file(all_exported: Folder
     exported, run = all_exported[name], str(all_exported[name].run_dir)
     frame = pd.read_csv(exported.csv)
     frame.to_parquet(tmp_path / "rows.parquet")
-    assert predict.main([run, str(exported.csv), "--output", str(tmp_path / "csv.csv")]) == 0
-    assert predict.main([run, str(tmp_path / "rows.parquet"), "--output", str(tmp_path / "out.parquet")]) == 0
-    assert predict.main([run, str(tmp_path / "rows.parquet"), "--output", str(tmp_path / "parquet.csv")]) == 0
+    assert predict.main([run, str(exported.csv), "--out", str(tmp_path / "csv.csv")]) == 0
+    assert predict.main([run, str(tmp_path / "rows.parquet"), "--out", str(tmp_path / "out.parquet")]) == 0
+    assert predict.main([run, str(tmp_path / "rows.parquet"), "--out", str(tmp_path / "parquet.csv")]) == 0
     assert predictions(tmp_path / "csv.csv") == predictions(tmp_path / "parquet.csv")
     written = pd.read_parquet(tmp_path / "out.parquet")
     pd.testing.assert_frame_equal(written[frame.columns], frame)
     assert list(map(str, written[written.columns[-1]])) == predictions(tmp_path / "csv.csv")
-    assert predict.main([run, str(exported.csv), "--output", str(tmp_path / "texts.parquet")]) == 0
+    assert predict.main([run, str(exported.csv), "--out", str(tmp_path / "texts.parquet")]) == 0
     assert len(pd.read_parquet(tmp_path / "texts.parquet")) == len(frame)
 
 
@@ -158,7 +158,7 @@ def test_columns_of_probabilities_are_named_as_the_classes_on_request(
     all_exported: Folders, tmp_path: Path, capsys
 ) -> None:
     exported, path = all_exported["classes"], tmp_path / "out.csv"
-    asked = [str(exported.run_dir), str(exported.csv), "--output", str(path), "--probabilities"]
+    asked = [str(exported.run_dir), str(exported.csv), "--out", str(path), "--probabilities"]
     assert predict.main(asked) == 0
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -168,7 +168,7 @@ def test_columns_of_probabilities_are_named_as_the_classes_on_request(
     header, cells = imbalanced_classes()
     taken = write_csv(tmp_path / "taken.csv", ([*header, "rare"], [[*row, "1"] for row in cells]))
     assert predict.main([str(exported.run_dir), str(taken), *asked[2:]]) == 2
-    assert "--output cannot have two columns with the name 'rare'" in capsys.readouterr().err
+    assert "--out cannot have two columns with the name 'rare'" in capsys.readouterr().err
     assert predict.main([str(all_exported["mixed"].run_dir), str(exported.csv), "--probabilities"]) == 2
     assert "--probabilities is for classes, but this model predicts numbers" in capsys.readouterr().err
 
@@ -190,7 +190,7 @@ def test_the_predictions_of_many_images_are_written_to_a_file(tmp_path: Path, ca
     broken.write_text("no image")
     out = tmp_path / "out.csv"
     asked = [str(exported.run_dir), *files[:30], str(broken), *files[30:]]
-    assert predict.main([*asked, "--output", str(out)]) == predict.BAD_INPUT
+    assert predict.main([*asked, "--out", str(out)]) == predict.BAD_INPUT
     said = capsys.readouterr()
     assert said.out == f"40 images with predictions written to {out}\n"
     assert f"error: {broken} cannot be read as an image" in said.err
@@ -202,7 +202,7 @@ def test_the_predictions_of_many_images_are_written_to_a_file(tmp_path: Path, ca
         found = json.loads(line)
         assert found["class"] == row["class"]
         assert float(row["probability of 3"]) == pytest.approx(found["probabilities"]["3"], rel=1e-4)
-    assert predict.main([str(exported.run_dir), files[0], "--output", str(files[0])]) == 2
+    assert predict.main([str(exported.run_dir), files[0], "--out", str(files[0])]) == 2
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
@@ -224,5 +224,5 @@ def test_a_killed_command_leaves_no_half_file(tmp_path: Path, suffix: str) -> No
 
 def test_a_file_that_cannot_be_written_is_one_line(all_exported: Folders, capsys) -> None:
     exported = all_exported["mixed"]
-    assert predict.main([str(exported.run_dir), str(exported.csv), "--output", "/dev/full"]) == 2
-    assert "--output '/dev/full' cannot be written: No space left" in capsys.readouterr().err
+    assert predict.main([str(exported.run_dir), str(exported.csv), "--out", "/dev/full"]) == 2
+    assert "--out '/dev/full' cannot be written: No space left" in capsys.readouterr().err

@@ -3,7 +3,9 @@
 import csv
 import importlib.util
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ import torch
 from analysis import predict
 from analysis.model.load import load_model
 from analysis.model.write import ONNX_PACKAGES, export_onnx, verify_export
+from analysis.prose.card import python_example
 from analysis.scores.metrics import probabilities
 from tests.exported_tables import Exported
 from tests.tables import (
@@ -82,9 +85,29 @@ def test_gaps_unknown_categories_and_unreadable_numbers_are_missing_values_and_s
     said = capsys.readouterr()
     assert "column 'city': 'Atlantis' was not a category in training; 2 such cells" in said.err
     assert "column 'rooms': 'many' is not a number; 1 such cell is treated as missing" in said.err
+    gone = sum(not row[exported.table[0].index("city")] for row in exported.table[1][2:])
+    rows = len(exported.table[1])
+    assert f"of {rows} rows, these have no value: 'city' in {gone}; handled as missing values" in said.err
     first = [json.loads(line)["prediction"] for line in said.out.splitlines()]
-    assert first == [row["prediction"] for row in answers(exported, empty, capsys)]
+    assert predict.main([str(exported.run_dir), str(empty), "--json"]) == 0
+    said = capsys.readouterr()
+    assert [json.loads(line)["prediction"] for line in said.out.splitlines()] == first
+    assert f"of {rows} rows, these have no value: 'city' in {gone + 2}, 'rooms' in 1; handled as missing" in said.err
     assert np.isfinite(first).all()
+
+
+def test_the_program_of_the_model_card_predicts_the_rows_of_a_file(
+    exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    expected = answers(exported, exported.csv, capsys)
+    shutil.copy(exported.csv, tmp_path / "rows.csv")
+    monkeypatch.chdir(tmp_path)
+    found: dict[str, Any] = {}
+    exec(python_example(load_model(exported.run_dir).facts, str(exported.run_dir)), found)
+    if exported.dataset.classes:
+        assert found["outputs"][0].max() == pytest.approx(max(expected[0]["probabilities"].values()))
+    else:
+        assert found["outputs"].tolist() == [row["prediction"] for row in expected]
 
 
 def test_a_missing_column_is_named_with_the_nearest(
@@ -102,11 +125,14 @@ def test_the_rows_are_written_again_with_their_predictions(
 ) -> None:
     found = answers(exported, exported.csv, capsys)
     path = tmp_path / "predicted.csv"
-    assert predict.main([str(exported.run_dir), str(exported.csv), "--output", str(path)]) == 0
+    assert predict.main([str(exported.run_dir), str(exported.csv), "--out", str(path)]) == 0
     with path.open(newline="", encoding="utf-8") as file:
         written = list(csv.DictReader(file))
     header, rows = exported.table
     assert [[row[name] for name in header] for row in written] == rows
+    other = tmp_path / "other.csv"
+    assert predict.main([str(exported.run_dir), str(exported.csv), f"--output={other}"]) == 0
+    assert other.read_bytes() == path.read_bytes()
     column = f"predicted {exported.dataset.target}"
     if exported.dataset.classes:
         assert [row[column] for row in written] == [row["class"] for row in found]
@@ -151,8 +177,8 @@ def test_a_written_file_needs_a_table_and_one_file(
     all_exported: dict[str, Exported], capsys: pytest.CaptureFixture
 ) -> None:
     exported = all_exported["mixed"]
-    assert predict.main([str(exported.run_dir), str(exported.csv), str(exported.csv), "--output", "x.csv"]) == 2
-    assert "--output takes one input file, got 2" in capsys.readouterr().err
+    assert predict.main([str(exported.run_dir), str(exported.csv), str(exported.csv), "--out", "x.csv"]) == 2
+    assert "--out takes one input file, got 2" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -220,16 +246,16 @@ def test_columns_of_a_file_are_never_replaced_by_predictions(
     exported: Exported, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     first, second = tmp_path / "first.csv", tmp_path / "second.csv"
-    assert predict.main([str(exported.run_dir), str(exported.csv), "--output", str(first)]) == 0
-    assert predict.main([str(exported.run_dir), str(first), "--output", str(second)]) == 2
+    assert predict.main([str(exported.run_dir), str(exported.csv), "--out", str(first)]) == 0
+    assert predict.main([str(exported.run_dir), str(first), "--out", str(second)]) == 2
     name, said = f"predicted {exported.dataset.target}", capsys.readouterr().err
-    assert f"--output cannot have two columns with the name {name!r}, got a second one; rename or remove" in said
+    assert f"--out cannot have two columns with the name {name!r}, got a second one; rename or remove" in said
     assert not second.exists()
     assert predict.main([str(exported.run_dir), str(first)]) == 0
     capsys.readouterr()
-    assert predict.main([str(exported.run_dir), str(first), "--output", str(first)]) == 2
-    assert "--output must not be one of the input files" in capsys.readouterr().err
-    assert predict.main([str(exported.run_dir), str(first), "--output", str(tmp_path / "no" / "x.csv")]) == 2
+    assert predict.main([str(exported.run_dir), str(first), "--out", str(first)]) == 2
+    assert "--out must not be one of the input files" in capsys.readouterr().err
+    assert predict.main([str(exported.run_dir), str(first), "--out", str(tmp_path / "no" / "x.csv")]) == 2
     assert "cannot be written: there is no folder" in capsys.readouterr().err
 
 

@@ -1,6 +1,7 @@
 """What the report makes of a study whose ranges a resumed search replaced."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,9 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import create_trial
 
 from analysis.impact.impact import study_impact
-from analysis.pages.summary import _what
+from analysis.pages.impact import impact
+from analysis.pages.page import Folder
+from analysis.pages.summary import _what, mattered, untold
 from analysis.prose.discussion import _edges
 from analysis.prose.review import review
 from analysis.studies.alike import settings
@@ -66,6 +69,18 @@ def test_values_that_a_narrower_range_excludes_do_not_decide_what_matters():
         "The range of x was 0.0001..1.0 (log) before trial 60, and then 0.01..1.0 (log). What mattered is computed from"
         f" the {len(present.trials)} of 140 trials whose values lie in the present ranges."
     )
+
+
+def test_the_page_counts_the_trials_from_which_what_mattered_was_computed(tmp_path: Path):
+    trials = read_trials(study(WIDE, NARROW, poor_below=1e-2), changed("x", WIDE, NARROW))
+    present = in_present_ranges(trials)
+    assert len(present.complete) < len(trials.complete)
+    found = study_impact(trials)
+    said = f"{mattered(trials, found)} {impact(trials, found, Folder(tmp_path)).blocks}"
+    assert f"among the {len(present.complete)} trials that were trained to the end" in said
+    assert f"regression on the {len(present.complete)} trials that were trained to the end" in said
+    assert f"{len(trials.complete)} trials" not in said
+    assert f"{len(present.complete)} trials were trained to the end" in untold(trials, replace(found, effects=[]))
 
 
 def test_a_wider_range_is_told_with_what_its_late_values_can_mislead():

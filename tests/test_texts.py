@@ -8,17 +8,19 @@ import pytest
 import torch
 
 import spaces.space
-from analysis.datasets.columns import as_rows, missing_shares
+from analysis.datasets.columns import as_rows
 from analysis.datasets.tables import findings, table_overview
 from analysis.model.load import Model, load_model
 from analysis.model.tables import answer_table
 from analysis.model.write import export_model
 from analysis.scores.features import columns_of_features, permutation_importance
+from analysis.wording import percent
 from search.forecast.preview import describe_columns, describe_table
 from search.session.opening import decide_table
 from search.session.rules import parse_types
 from tests.tables import NUM_ROWS, A, read, told, trained, write
 from trainables.data.dataset import Dataset
+from trainables.data.gaps import missing_shares
 from trainables.data.options import TableOptions
 from trainables.data.texts import BINS, NUMBERS, count_pieces, fit_texts, project
 from trainables.sources.load import load_test
@@ -96,12 +98,27 @@ def test_a_column_of_text_is_several_numbers_and_one_feature(dataset: Dataset):
     assert columns_of_features(dataset.columns) == [tuple(range(NUMBERS)), (NUMBERS,)]
     said = findings(table_overview(dataset))
     assert any(line.startswith("review contains free text; the network reads 16 numbers of it") for line in said)
-    share = float(np.mean([row == [0.0] * NUMBERS for row in dataset.train.x[:, :NUMBERS].tolist()]))
-    missing = missing_shares(as_rows(dataset.train, dataset))
-    assert missing.tolist() == [share] * NUMBERS + [0.0]
     decided = decide_table(TableOptions(target="y"), dataset)
     assert decided is not None
     assert decided.types == {"review": "text", "a": "number"}
+
+
+def test_a_text_that_says_nothing_is_missing_once_in_every_place(tmp_path: Path):
+    says_nothing = ["", "NA", "null", "none", " - ", "?", "n/a", "nan"]
+    cells = [says_nothing[row % 8] if row < 80 else text for row, text in enumerate(TEXTS)]
+    data = read(write(tmp_path / "t.csv", "review,a,y", cells, A, STARS), types={"review": "text"})
+    x, columns = data.train.x.numpy(), data.columns
+    lost = np.isnan(x[:, :NUMBERS])
+    assert (lost.all(1) == lost.any(1)).all()
+    share = float(lost[:, 0].mean())
+    assert 0 < share < 1
+    assert missing_shares(x, columns) == {"review": share, "a": 0.0}
+    assert [column.gaps for column in columns] == [True] + [False] * NUMBERS  # one input of the network marks them
+    overview = table_overview(data)
+    assert any(line == f"Missing values in 1 of 2 columns: review {percent(share)}." for line in findings(overview))
+    assert overview.features["missing"].tolist() == [share] * NUMBERS + [0.0]
+    training = trained(data, epochs=1)
+    assert np.isfinite(training.predict(data.train.x).numpy()).all()
 
 
 def test_a_network_learns_from_a_text_and_its_importance_is_that_of_the_whole(dataset: Dataset):
@@ -184,6 +201,14 @@ def test_rows_to_predict_are_read_as_in_training(dataset: Dataset, tmp_path: Pat
     )
     assert answers.outputs == pytest.approx(model.predict(rows), rel=1e-5)
     assert answers.notes == ("the model does not use the columns note",)
+    cells = ["", "NA", "xkcdwvp", *TEXTS[:2]]
+    strange = answer_table(model, str(write(tmp_path / "strange.csv", "a,review", ["", *A[1:5]], cells)))
+    assert strange.notes == (
+        "column 'review': 'xkcdwvp' has no part of a word that occurred in training; 1 such cell is treated as missing,"
+        " the first in row 3 (line 4)",
+        "of 5 rows, these have no value: 'review' in 2, 'a' in 1; handled as missing values in training",
+    )
+    assert np.isfinite(strange.outputs).all()
     lacking = write(tmp_path / "lacking.csv", "a", A[:5])
     with pytest.raises(ValueError, match="must have the 2 columns of the model; it lacks review"):
         answer_table(model, str(lacking))

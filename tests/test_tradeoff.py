@@ -50,6 +50,12 @@ def test_a_pick_is_the_best_by_the_other_objective_within_the_bound():
     assert picked(front=True) == [0, 1, 4]
     assert picked(front=True, top=2) == [0, 4]
     assert picked() == []
+    few = preferred(run_of(), FRONT, front=True, pick=None, top=4)[1]
+    front = "even spacing along the front of accuracy and weights"
+    assert few == f"{front}, which has only 3 configurations, by the last validation values"
+    one = preferred(run_of(), FRONT[:1], front=True, pick=None, top=3)[1]
+    assert "which has only 1 configuration, by" in one
+    assert "only" not in preferred(run_of(), FRONT, front=True, pick=None, top=3)[1]
     assert "--pick weights<=500 on the front of accuracy and weights" in preferred(
         run_of(), FRONT, front=False, pick="weights<=500", top=None
     )[1]  # fmt: skip

@@ -95,19 +95,6 @@ def find_piles(train_y: np.ndarray) -> dict[str, tuple[float, float]]:
     return piles
 
 
-def missing_shares(rows: Rows) -> np.ndarray:
-    """Share of the rows in which a column has no value, or a category that was never seen (F,).
-
-    A text is missing where all of its numbers are 0.
-    """
-    numbers = np.array([column.kind == "number" for column in rows.columns])
-    missing = np.where(numbers, np.isnan(rows.x).mean(0), (rows.x == 0).mean(0))
-    for text in {column.text for column in rows.columns if column.text}:
-        of_text = np.array([column.text == text for column in rows.columns])
-        missing[of_text] = (rows.x[:, of_text] == 0).all(1).mean()
-    return missing
-
-
 def as_rows(split: Split, dataset: Dataset) -> Rows:
     """A split with the columns of its data set, in numpy."""
     x, y = split.x.cpu().numpy(), split.y.cpu().numpy()

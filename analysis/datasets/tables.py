@@ -1,24 +1,21 @@
 """Overview of a table that a search trained on: features, gaps, target, correlations; of training rows alone."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 from analysis.datasets import columns
-from analysis.datasets.columns import Rows, as_rows, coordinate_columns, find_piles, missing_shares, rank_correlation
+from analysis.datasets.columns import Rows, as_rows, coordinate_columns, find_piles, rank_correlation
 from analysis.wording import one_line, percent, plain, together
 from search.process.text import counted
 from trainables.data.dataset import Dataset
 from trainables.data.dates import EPOCH, date_of
+from trainables.data.gaps import missing_shares
 from trainables.data.split import describe_split
 from trainables.sources.catalogue import describe
-
-if TYPE_CHECKING:
-    from search.storage.run import Run
 
 STRONG = 0.5
 """Rank correlation from which a pair of features is reported."""
@@ -101,9 +98,9 @@ def how_split(dataset: Dataset) -> str:
 
 
 def _features(train: Rows, num_classes: int) -> pd.DataFrame:
-    missing = missing_shares(train)
+    missing = missing_shares(train.x, train.columns)
     rows = [
-        {"feature": one_line(column.name), "kind": column.reads_as, "missing": missing[index]}
+        {"feature": one_line(column.name), "kind": column.reads_as, "missing": missing[column.reads]}
         | _values(train.x[:, index], column)
         | {"rank_correlation": _with_target(train.x[:, index], train.y, column, num_classes)}
         for index, column in enumerate(train.columns)
@@ -170,13 +167,13 @@ def _target_findings(found: TableOverview) -> list[str]:
 
 def _feature_findings(found: TableOverview) -> list[str]:
     sentences = []
-    gaps = found.features[found.features["missing"] > 0]
-    if len(gaps):
-        pairs = zip(gaps["feature"].head(5), gaps["missing"].head(5).to_numpy(float), strict=True)
-        shown = ", ".join(f"{name} {percent(share)}" for name, share in pairs)
-        sentences.append(f"Missing values in {len(gaps)} of {len(found.features)} columns: {shown}.")
+    shares = missing_shares(found.train.x, found.train.columns)
+    gaps = [f"{one_line(name)} {percent(share)}" for name, share in shares.items() if share > 0]
+    if gaps:
+        shown = ", ".join(gaps[:5]) + (f" and {len(gaps) - 5} more" if len(gaps) > 5 else "")
+        sentences.append(f"Missing values in {len(gaps)} of {counted(len(shares), 'column')}: {shown}.")
     else:
-        sentences.append(f"No value is missing ({counted(len(found.train.inputs), 'column')}).")
+        sentences.append(f"No value is missing ({counted(len(shares), 'column')}).")
     sentences += columns.describe_texts(found.train.columns, folds=found.folds)
     for index, column in enumerate(found.train.columns):
         values = found.train.x[np.isfinite(found.train.x[:, index]), index].astype(float)
@@ -226,75 +223,3 @@ def leakage(found: TableOverview) -> str:
         f"Leakage: the training rows include the inputs of {found.twins:,} of the {found.num_validation:,} validation "
         f"rows ({found.twins / found.num_validation:.2%}), so the validation score is too optimistic."
     )
-
-
-SCALES = {
-    "standard": "standardised with the training rows",
-    "log": "its logarithm, standardised with the training rows",
-    "quantile": "by its rank among the training rows to a normal distribution",
-}
-"""The scale on which a network learns the target, in words."""
-
-
-def preprocessing(run: "Run", params: Mapping[str, Any], found: TableOverview) -> list[str]:
-    """What a network does to the columns before its first layer; nothing where the space no longer has these params.
-
-    Args:
-        run: that trained the network.
-        params: the network's hyperparameters.
-        found: the table.
-    """
-    from search.storage.space import space_of
-
-    try:
-        config = space_of(run).decode(params)
-    except ValueError:
-        return []
-    encoder = getattr(config.model, "encoder", None)
-    if encoder is None:
-        return []
-    numbers = sum(column.kind == "number" for column in found.train.columns)
-    categories = len(found.train.columns) - numbers
-    gaps = sum(column.gaps for column in found.train.columns if column.kind == "number")
-    sentences = _numbers(encoder, numbers=numbers, gaps=gaps) if numbers else []
-    if categories:
-        sentences.append(
-            f"Categories ({categories}): a learned vector of length {encoder.category_size} for each level."
-        )
-    if found.task == "regression":
-        sentences.append(f"Target: {SCALES[config.target_scaling]}; predictions are converted back to its unit.")
-    sentences.append("All of this is fitted without the test rows and stored with the weights.")
-    return sentences
-
-
-def _numbers(encoder: Any, *, numbers: int, gaps: int) -> list[str]:
-    """What happens to the columns of numbers, and to missing numbers.
-
-    Args:
-        numbers: columns of numbers.
-        gaps: those of them with missing numbers among the training rows.
-    """
-    scaling = {"standard": "to zero mean and unit variance", "quantile": "by their rank to a normal distribution"}
-    return [
-        f"Numbers ({numbers}): scaled {scaling[encoder.scaling]}{_embedding(encoder)}.",
-        f"Missing numbers: in {gaps} of these columns among the training rows. The middle of the scaled column "
-        f"replaces a missing number, and an additional input marks it as missing."
-        if gaps
-        else (
-            "Missing numbers: none among the training rows. If one occurs later, the middle of the scaled "
-            "column replaces it."
-        ),
-    ]
-
-
-def _embedding(encoder: Any) -> str:
-    if encoder.embedding == "piecewise_linear":
-        return (
-            f", then split into {encoder.num_bins} quantile bins and embedded in {encoder.embedding_size} values each"
-        )
-    if encoder.embedding == "periodic":
-        return (
-            f", then sines and cosines of {encoder.num_frequencies} learned frequencies, embedded in"
-            f" {encoder.embedding_size} values each"
-        )
-    return ", used as they are"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from optuna.trial import FrozenTrial
 
 from search.algorithms.front import front_trials
+from search.process.text import counted
 from search.session.tradeoffs import evenly, shown_number
 from search.storage.run import Run
 from search.storage.trials import epochs_reached, second_value
@@ -74,7 +75,8 @@ def preferred(
         )
     both = f"{run.metric} and {run.second.name}"
     if pick is None:
-        return evenly(found, top or MOST), f"even spacing along the front of {both}, by the last validation values"
+        few = f", which has only {counted(len(found), 'configuration')}" if len(found) < (top or MOST) else ""
+        return evenly(found, top or MOST), f"even spacing along the front of {both}{few}, by the last validation values"
     return [_picked(run, found, read_pick(pick))], (
         f"--pick {read_pick(pick).text} on the front of {both}: the best of the other objective, by the last validation"
         f" values"

@@ -7,7 +7,7 @@ import pandas as pd
 from scipy import stats
 
 from analysis.studies.trials import COMPLETE, STOPPED, UNFINISHED, Trials
-from search.process.text import counted
+from search.process.text import counted, share_saved
 
 LIMITS = (
     "It is not known how stopped trials would have continued. Rank correlations use only the trials that continued, "
@@ -40,7 +40,7 @@ class Audit:
     @property
     def saved(self) -> float:
         """Share of the full epochs that were not trained."""
-        return 1 - self.epochs_trained / self.epochs_full if self.epochs_full else 0.0
+        return share_saved(self.epochs_trained, full=self.epochs_full)
 
 
 def disagreement(trials: Trials, audit: Audit) -> str:

@@ -54,7 +54,7 @@ def writer_to(path: Path) -> Iterator[Writer]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise ValueError(f"--output {str(path)!r} cannot be written: {error.strerror or error}") from None
+        raise ValueError(f"--out {str(path)!r} cannot be written: {error.strerror or error}") from None
 
 
 class _Csv:
@@ -103,7 +103,7 @@ class _Parquet:
 def check_single(files: Sequence[str]) -> None:
     """Raise ValueError unless there is one input file."""
     if len(files) != 1:
-        raise ValueError(f"--output takes one input file, got {len(files)}")
+        raise ValueError(f"--out takes one input file, got {len(files)}")
 
 
 def check_output(files: Sequence[str], output: Path, *, is_table: bool) -> None:
@@ -112,11 +112,11 @@ def check_output(files: Sequence[str], output: Path, *, is_table: bool) -> None:
         check_single(files)
     for source in files:
         if source != STDIN and output.exists() and output.resolve() == Path(source).resolve():
-            raise ValueError(f"--output must not be one of the input files, got {str(output)!r}")
+            raise ValueError(f"--out must not be one of the input files, got {str(output)!r}")
     if output.is_dir():
-        raise ValueError(f"--output must be a file, {str(output)!r} is a folder")
+        raise ValueError(f"--out must be a file, {str(output)!r} is a folder")
     if not output.parent.is_dir():
-        raise ValueError(f"--output {str(output)!r} cannot be written: there is no folder {str(output.parent)!r}")
+        raise ValueError(f"--out {str(output)!r} cannot be written: there is no folder {str(output.parent)!r}")
 
 
 def check_added(names: Sequence[str], added: Sequence[str], *, way: str) -> None:
@@ -130,7 +130,7 @@ def check_added(names: Sequence[str], added: Sequence[str], *, way: str) -> None
     known = set(names)
     taken = next((name for name in added if name in known or known.add(name)), None)
     if taken is not None:
-        raise ValueError(f"--output cannot have two columns with the name {taken!r}, got a second one; {way}")
+        raise ValueError(f"--out cannot have two columns with the name {taken!r}, got a second one; {way}")
 
 
 def say_error(cause: str) -> None:

@@ -11,12 +11,15 @@ import numpy as np
 from analysis.model.conformal import Interval
 from search.process.text import counted
 from trainables.data.dates import with_days
+from trainables.data.gaps import missing_cells
 from trainables.data.notation import format_within, is_missing, parse_numbers
 from trainables.data.table import Column, codes_of, encode
 from trainables.sources.stream import BLOCK, Block, RowSource, open_rows
 
 if TYPE_CHECKING:
     from analysis.model.load import Model
+
+_MOST_NAMED = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,12 +128,14 @@ class TablePredictor:
         self.num_done = 0
         self._read = {column.reads: column for column in model.columns}.values()
         """One column of the model for each that it reads."""
-        self._odd = {column.name: _OddCells(column) for column in model.columns}
+        self._odd = {column.reads: _OddCells(column) for column in self._read}
 
     @property
     def notes_on_cells(self) -> tuple[str, ...]:
-        """What the model does not know in the rows that have been predicted."""
-        return tuple(note for odd in self._odd.values() if (note := odd.note))
+        """What the model does not know in the rows that have been predicted, and how many cells have no value."""
+        notes = tuple(note for odd in self._odd.values() if (note := odd.note))
+        empty = {name: odd.num_empty for name, odd in self._odd.items() if odd.num_empty}
+        return (*notes, _empty_cells(empty, self.num_done)) if empty else notes
 
     def answers(self, *, size: int = BLOCK) -> Iterator[TableAnswers]:
         """The predictions of all rows, in blocks of this size."""
@@ -140,8 +145,8 @@ class TablePredictor:
         for block in self.source.blocks(size):
             cells = {column.reads: self._cells(column, block) for column in self._read}
             x = encode(cells, self.model.columns)
-            for column, values in zip(self.model.columns, x.T, strict=True):
-                self._odd[column.name].look(cells[column.reads], values, block)
+            for column, values in {c.reads: (c, x[:, i]) for i, c in enumerate(self.model.columns)}.values():
+                self._odd[column.reads].look(cells[column.reads], values, block)
             yield TableAnswers(
                 file=self.file,
                 block=block,
@@ -170,28 +175,32 @@ class TablePredictor:
 
 @dataclass
 class _OddCells:
-    """Counts the cells of a column that are not empty and are treated as missing."""
+    """Counts the cells of a column that have no value, and those that are treated as missing all the same."""
 
     column: Column
     first: tuple[str, str] = ("", "")
     """What the first one is, and where."""
     count: int = 0
+    num_empty: int = 0
     codes: Mapping[str, int] = field(init=False)
 
     def __post_init__(self) -> None:
         self.codes = codes_of(self.column)
 
     def look(self, cells: np.ndarray, encoded: np.ndarray, block: Block) -> None:
-        lost = np.flatnonzero(np.isnan(encoded) if self.column.kind == "number" else encoded == 0)
+        lost = np.flatnonzero(missing_cells(encoded, self.column))
         odd = [row for row in lost if not is_missing(str(cells[row]))]
         if odd and not self.count:
             text = str(cells[odd[0]]).strip()
             self.first = f"{text[:40]!r} {self._reason(text)}", block.place(int(odd[0]))
         self.count += len(odd)
+        self.num_empty += len(lost) - len(odd)
 
     def _reason(self, text: str) -> str:
         if self.column.kind == "category":
             return "was not a category in training"
+        if self.column.text:
+            return "has no part of a word that occurred in training"
         if not np.isnan(parse_numbers(np.array([text], dtype=object)))[0]:
             return "is too large for float32"
         return "is not a date in a form such as 2024-01-31" if self.column.dates else "is not a number"
@@ -203,7 +212,7 @@ class _OddCells:
             return ""
         found, where = self.first
         such = counted(self.count, "such cell is", plural="such cells are")
-        return f"column {self.column.name!r}: {found}; {such} treated as missing, the first in {where}"
+        return f"column {self.column.reads!r}: {found}; {such} treated as missing, the first in {where}"
 
 
 def answer_table(model: "Model", file: str) -> TableAnswers:
@@ -247,6 +256,14 @@ def added_names(target: str, classes: Sequence[str], *, interval: bool, names_of
     if classes:
         return said + [name if names_of_classes else f"probability of {name}" for name in classes]
     return said + [f"low {target}", f"high {target}"] * interval
+
+
+def _empty_cells(counts: Mapping[str, int], num_rows: int) -> str:
+    """How many cells of each column have no value, the most first, in a line."""
+    most = sorted(counts, key=lambda name: -counts[name])
+    shown = ", ".join(f"{name!r} in {counts[name]:,}" for name in most[:_MOST_NAMED])
+    more = f" and {counted(len(most) - _MOST_NAMED, 'more column')}" if len(most) > _MOST_NAMED else ""
+    return f"of {counted(num_rows, 'row')}, these have no value: {shown}{more}; handled as missing values in training"
 
 
 def _check_columns(columns: tuple[Column, ...], source: RowSource, file: str) -> None:

@@ -23,17 +23,25 @@ def table_data(found: TableOverview, folder: Folder, *, prepared: Sequence[str] 
         text(found.why) if found.why else text(f"The table {found.name}."),
         text(
             f"{_counted_rows(found)} with "
-            f"{counted(len(found.features), 'feature')}. The search does not use the test set. Everything below "
+            f"{counted(len(found.train.inputs), 'feature')}. The search does not use the test set. Everything below "
             f"describes the training rows only{', of the last fold' * (found.folds > 1)}."
         ),
         text(*filter(None, [found.split]), leakage(found), *repeated(found.repeats)),
         text(*findings(found), kind="list"),
         *_figures(found, folder),
-        folder.table("features", features, caption="Features, on the training rows."),
+        folder.table(
+            "features",
+            features,
+            caption="Features, on the training rows." + " Each number of a text has a row." * _has_texts(found),
+        ),
     ]
     if prepared:
         blocks += [text("How the best configuration prepares the columns:"), text(*prepared, kind="list")]
     return Section(id="data", title="Data", blocks=tuple(blocks))
+
+
+def _has_texts(found: TableOverview) -> bool:
+    return any(column.text for column in found.train.columns)
 
 
 def _counted_rows(found: TableOverview) -> str:
@@ -66,14 +74,16 @@ def _figures(found: TableOverview, folder: Folder) -> list[Any]:
                 caption="Places of the training rows, coloured by the target.",
             )
         )
-    hidden = len(found.features) - MOST_FEATURES
-    more = f" The first {MOST_FEATURES} of {len(found.features)}." if hidden > 0 else ""
+    drawn = sum(not column.text for column in found.train.columns)
+    more = f" The first {MOST_FEATURES} of {drawn}." if drawn > MOST_FEATURES else ""
+    more += " Texts are not drawn." if _has_texts(found) else ""
     figures += [
         folder.picture(
             "data_correlations",
             lambda: plot_correlations(found),
             alt="Rank correlations of the features with the target and with each other",
-            caption="Spearman's rank correlations; the first row is the target, if its values have an order.",
+            caption="Spearman's rank correlations; the first row is the target, if its values have an order."
+            + " Each number of a text has its own." * _has_texts(found),
             wide=len(found.features) > 10,
         ),
         folder.grid(

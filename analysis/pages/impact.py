@@ -16,6 +16,7 @@ from analysis.pages.search import MOST_SMALL
 from analysis.pages.summary import effect_table, untold
 from analysis.plots import plot_effect, plot_interactions
 from analysis.studies.amounts import difference_text
+from analysis.studies.present import in_present_ranges
 from analysis.studies.trials import STOPPED, UNFINISHED, Trials
 from search.process.text import counted
 
@@ -29,6 +30,7 @@ def impact(
         confirmed: results of trainings with one setting changed.
         ask: a sentence with the command that finds out what is not known.
     """
+    trials = in_present_ranges(trials)
     blocks: list[Any] = [*_full(trials, found, folder, ask=ask), *_confirmed(trials, confirmed, folder)]
     blocks += importance(trials, found, folder)
     blocks += _interactions(trials, found, folder)
@@ -95,6 +97,7 @@ def _curves(effects: Sequence[Effect], trials: Trials, folder: Folder, *, name: 
 
 def early(trials: Trials, found: Impact, folder: Folder) -> Section:
     """Which hyperparameters made the first epochs learn faster: not which are better at the end."""
+    trials = in_present_ranges(trials)
     section = partial(Section, id="early", title="Effects on early learning speed")
     if not found.early:
         return section(blocks=(text("No trial was paused at an early rung, so there is nothing to compare."),))

@@ -17,7 +17,7 @@ from analysis.studies.amounts import cost, difference_text
 from analysis.studies.earlier import carried_over
 from analysis.studies.expectations import expectations
 from analysis.studies.parameters import label
-from analysis.studies.present import replaced_ranges
+from analysis.studies.present import in_present_ranges, replaced_ranges
 from analysis.studies.steered import steered
 from analysis.studies.trials import (
     COMPLETE,
@@ -177,8 +177,8 @@ def mattered(trials: Trials, impact: Impact, *, answers: Said | None = None, ask
     if clear:
         words = (
             f"Effects at the full budget of {counted(trials.full_epochs, 'epoch')}, estimated by a regression on the "
-            f"{len(trials.complete)} trials that were trained to the end and adjusted for the other hyperparameters "
-            "(95 % intervals). The search chose these trials, so asking a question gives surer answers:"
+            f"{len(in_present_ranges(trials).complete)} trials that were trained to the end and adjusted for the other "
+            "hyperparameters (95 % intervals). The search chose these trials, so asking a question gives surer answers:"
         )
         return [*blocks, text(words), text(*clear, kind="list")]
     return blocks or [text(untold(trials, impact, ask=ask))]
@@ -206,7 +206,7 @@ def _verified(trials: Trials, confirmed: pd.DataFrame | None) -> list[Any]:
 
 def untold(trials: Trials, impact: Impact, *, ask: str = "") -> str:
     """Why no effect is known at the full budget, and the command that finds out."""
-    num_complete = len(trials.complete)
+    num_complete = len(in_present_ranges(trials).complete)
     judged = sum(effect.curve is not None for effect in impact.effects)
     budget = f"the full budget of {counted(trials.full_epochs, 'epoch')}"
     trained = f"{counted(num_complete, 'trial was', plural='trials were')} trained to the end"

@@ -10,8 +10,10 @@ from analysis.datasets.tables import TableOverview
 from analysis.plots import style
 from analysis.plots.fonts import names_on_axis
 from analysis.plots.table import geographic_axes
+from analysis.plots.ticks import date_ticks, name_ticks
 from analysis.wording import plain, shortened, together
 from search.process.text import counted
+from trainables.data.dates import date_of
 
 MOST_FEATURES = 18
 """Features that are drawn: the first, or of correlations the strongest."""
@@ -60,8 +62,9 @@ def _distribution(found: TableOverview, index: int, ax: Axes) -> None:
         order = order[counts[order] > 0]
         names = names_on_axis(["missing", *column.categories], 12)
         ax.bar(range(len(order)), counts[order], color=style.SKY)
-        labels = [names[i] for i in order]
-        ax.set_xticks(range(len(order)), labels, **style.slanted(labels))
+        name_ticks(ax, [names[i] for i in order])
+        if num_left := int((counts > 0).sum()) - len(order):
+            style.remark(ax, f"the {len(order)} most frequent of {len(order) + num_left}")
         ax.grid(visible=False, axis="x")
         return
     known, remarks = style.finite(x)
@@ -71,10 +74,13 @@ def _distribution(found: TableOverview, index: int, ax: Axes) -> None:
     low, high = np.quantile(known, (0.005, 0.995))
     inside = known[(known >= low) & (known <= high)]
     style.histogram(ax, inside, most=int(np.clip(len(inside) / 12, 8, 40)))
+    if column.dates:
+        date_ticks(ax, inside)
     beyond = len(known) - len(inside)
     if beyond and np.ptp(known) > 1.5 * (high - low):
         up, down = float(known.max()), float(known.min())
-        end = f"up to {plain(up)}" if up - high >= low - down else f"down to {plain(down)}"
+        shown = date_of if column.dates else plain
+        end = f"up to {shown(up)}" if up - high >= low - down else f"down to {shown(down)}"
         remarks.append(f"{counted(beyond, 'row')} beyond, {end}")
     style.remark(ax, *remarks)
 

@@ -12,6 +12,7 @@ from analysis.impact.effect import Effect
 from analysis.impact.forest import Surrogate, partial_dependence
 from analysis.impact.importance import Importance
 from analysis.plots import style
+from analysis.plots.ticks import name_ticks
 from analysis.studies.parameters import Parameter, label
 from analysis.studies.trials import Trials
 
@@ -99,8 +100,7 @@ def _curve(ax: Axes, parameter: Parameter, curve: pd.DataFrame, trials: Trials, 
     if parameter.levels:
         at = np.arange(len(curve))
         ax.errorbar(at, y, yerr=[y - low, high - y], fmt="o", color=color, capsize=3, ms=6)
-        names = [label(v) for v in curve["x"]]
-        ax.set_xticks(at, names, **style.slanted(names))
+        name_ticks(ax, [label(v) for v in curve["x"]])
         ax.set_xlim(-0.6, len(at) - 0.4)
         ax.set_xlabel(parameter.name)
     else:

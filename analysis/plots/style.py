@@ -13,6 +13,7 @@ from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import Formatter, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
+from analysis.plots.ticks import name_ticks
 from analysis.studies.parameters import Parameter, label
 from analysis.studies.trials import COMPLETE, FAILED, INFEASIBLE, STOPPED, UNFINISHED, Trials
 from analysis.wording import named, together
@@ -226,21 +227,13 @@ class _Digits(Formatter):
         return [text.replace("-", "\N{MINUS SIGN}") for text in together(values)]
 
 
-def parameter_axis(ax: Axes, parameter: Parameter, *, axis: str = "x") -> None:
-    """Name, scale and ticks of an axis that shows `Parameter.scale` positions (categories) or natural values."""
-    getattr(ax, f"set_{axis}label")(parameter.name)
+def parameter_axis(ax: Axes, parameter: Parameter) -> None:
+    """Name, scale and ticks of a horizontal axis of `Parameter.scale` positions (categories) or natural values."""
+    ax.set_xlabel(parameter.name)
     if not parameter.numeric:
-        ticks = getattr(ax, f"set_{axis}ticks")
-        names = [label(choice) for choice in parameter.choices]
-        ticks(range(len(names)), names, **slanted(names))
+        name_ticks(ax, [label(choice) for choice in parameter.choices])
     elif parameter.log:
-        log_axis(ax, axis=axis)
-
-
-def slanted(names: list[str]) -> dict[str, Any]:
-    """How to write tick labels: slanted when they would run into each other."""
-    widest = max(map(len, names), default=0)
-    return {"rotation": 22, "ha": "right", "fontsize": 8} if widest * len(names) > 36 else {}
+        log_axis(ax)
 
 
 def log_axis(ax: Axes, *, axis: str = "x") -> None:

@@ -9,6 +9,8 @@ from matplotlib.figure import Figure
 
 from analysis import wording
 from analysis.plots import style
+from analysis.plots.ticks import date_ticks, name_ticks
+from analysis.scores.features import POINTS
 from analysis.studies.results import FinalResults
 
 MOST_FEATURES = 20
@@ -136,7 +138,7 @@ def plot_feature_importance(results: FinalResults, ax: Axes | None = None) -> Ax
 
 def plot_dependence(results: FinalResults) -> Figure:
     """A panel for each of the most important features: the mean answer along it, with its band over seeds."""
-    found = results.dependence
+    found, dates = results.dependence, {column["name"] for column in results.columns if column.get("dates")}
     columns = min(3, max(1, len(found)))
     rows = -(-len(found) // columns)
     figure, axes = plt.subplots(
@@ -144,6 +146,8 @@ def plot_dependence(results: FinalResults) -> Figure:
     )
     for ax, one in zip(axes.flat, found, strict=False):
         _dependence(ax, one, named=len(one["curves"]) > 1)
+        if one["feature"] in dates:
+            date_ticks(ax, np.array(one["x"], dtype=float))
     for ax in axes.flat[len(found) :]:
         ax.set_axis_off()
     classes = [name for name in found[0]["curves"] if name] if found else []
@@ -167,9 +171,9 @@ def _dependence(ax: Axes, found: dict[str, Any], *, named: bool) -> None:
             found["rug"], np.zeros(len(found["rug"])), "|", color=style.INK, ms=7, transform=ax.get_xaxis_transform()
         )
     else:
-        names = [wording.shortened(str(name), 14) for name in found["x"]]
-        ax.set_xticks(at, names, **style.slanted(names))
-    ax.set_xlabel(wording.shortened(found["feature"], 34))
+        name_ticks(ax, [wording.shortened(str(name), 14) for name in found["x"]])
+    few = f", the {len(found['x'])} most frequent" if len(found["x"]) == POINTS and not number else ""
+    ax.set_xlabel(wording.shortened(found["feature"], 34) + few)
     if named:
         ax.legend(fontsize=7)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.impact.impact import Impact
+from analysis.studies.present import in_present_ranges
 from analysis.studies.trials import Trials
 from analysis.wording import spent
 from search.forecast.retraining import BEST, SEEDS, TRIALS_A_LEVEL
@@ -22,7 +23,7 @@ def asking(trials: Trials, impact: Impact, run: Any, run_dir: Path, *, answered:
         answered: hyperparameters that were asked about.
     """
     best, known = trials.best, {effect.parameter for effect in impact.effects if effect.found}
-    levels = {p.name: len(p.levels) for p in trials.parameters if p.levels and not p.conditional}
+    levels = {p.name: len(p.levels) for p in in_present_ranges(trials).parameters if p.levels and not p.conditional}
     names = [name for name in impact.ranked if name in levels and name not in known and name not in answered]
     if run is None or run.second is not None or best is None or not names:
         return ""

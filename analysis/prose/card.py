@@ -49,10 +49,7 @@ python -m analysis.predict {run} {example}
 ```
 
 ```python
-from analysis.model.load import load_model
-
-model = load_model("{run}")
-model.predict(rows)  # {call}
+{python}
 ```
 
 ## Training data
@@ -84,6 +81,29 @@ On {test_rows}, opened {openings}, mean over {networks}, with 95 % intervals ove
 
 Created by `{command}` on {created} with {versions}.
 """
+
+_OF_A_TABLE = """\
+from analysis.model.load import load_model
+from analysis.model.tables import answer_table
+
+model = load_model({run})
+outputs = answer_table(model, "rows.csv").outputs  # {outputs}"""
+_OF_IMAGES = """\
+import torch
+
+from analysis.model.load import load_model
+from analysis.predict import read_image
+
+model = load_model({run})
+image, _ = read_image("image.png", shape=model.image_shape, levels=model.levels, form=model.images)
+outputs = model.predict(torch.from_numpy(image[None]))  # uint8 (N, C, H, W) -> {outputs}"""
+_OF_NUMBERS = """\
+import torch
+
+from analysis.model.load import load_model
+
+model = load_model({run})
+outputs = model.predict(torch.zeros(1, {size}))  # a tensor, float32 (N, F) -> {outputs}"""
 
 _ROWS = " It compares rows with training rows, which the file contains; do not share it if they are confidential."
 
@@ -145,11 +165,23 @@ def _model_fields(results: FinalResults, facts: dict[str, Any], winner: Entrant)
         "use": _use(facts, results),
         "doubt": "check the probability, and " if classes else "",
         "example": "image.png" if images else "rows.csv",
-        "call": f"{'uint8 (N, C, H, W)' if images else 'float32 (N, F)'} -> "
-        + ("probabilities (N, K)" if classes else "predictions (N,)"),
+        "python": python_example(facts, results.run_dir),
         "checksum": facts["dataset_checksum"],
         "params": json.dumps(facts["params"], indent=2),
     }
+
+
+def python_example(facts: dict[str, Any], run_dir: str) -> str:
+    """A program that predicts `rows.csv` or `image.png` in the current folder with the exported network.
+
+    Args:
+        facts: model.json.
+        run_dir: folder of the run, as the program names it.
+    """
+    images = len(facts["image_shape"]) == 3
+    example = _OF_IMAGES if images else _OF_A_TABLE if facts.get("columns") else _OF_NUMBERS
+    outputs = "probabilities (N, K)" if facts["classes"] else "predictions (N,)"
+    return example.format(run=json.dumps(run_dir), outputs=outputs, size=facts["image_shape"][0])
 
 
 def _ranges(facts: dict[str, Any]) -> str:

@@ -29,6 +29,7 @@ HEADINGS = {
     Agreement.ALONE: "Known in one run only:",
 }
 """What is said in full, in this order; of the rest only the names."""
+_OTHER_DATA = ", so their values are not compared; their effects are"
 
 
 def warnings(sides: Sequence[Side]) -> list[str]:
@@ -38,10 +39,8 @@ def warnings(sides: Sequence[Side]) -> list[str]:
     others = [side for side in sides[1:] if not same_metric(first, side)]
     if others:
         metrics = "; ".join(f"{s.name}: {s.trials.direction} {wording.named(s.trials.metric)}" for s in sides)
-        lines.append(
-            f"The runs optimise different metrics ({metrics}). Only runs with the metric "
-            f"of {first.name} are compared in values, effects and course."
-        )
+        only = f"Only runs with the metric of {first.name} are" if len(others) < len(sides) - 1 else "They are not"
+        lines.append(f"The runs optimise different metrics ({metrics}). {only} compared in values, effects and course.")
     for one, two in combinations(sides, 2):
         if shared := num_shared(one, two):
             lines.append(
@@ -69,11 +68,13 @@ def notes(sides: Sequence[Side]) -> list[str]:
     said = {
         Data.SAME: "trained and validated on the same rows",
         Data.SPLIT: "use the same data, with other rows held out for validation",
-        Data.OTHER: "use different data, so their values are not compared; their effects are",
+        Data.OTHER: "use different data",
         Data.UNKNOWN: "may use different data: the runs do not say which their training code reads",
     }
     for other in sides[1:]:
-        lines.append(f"{first.name} and {other.name} {said[data_relation(first, other)]}.")
+        relation = data_relation(first, other)
+        so = _OTHER_DATA if relation is Data.OTHER and same_metric(first, other) else ""
+        lines.append(f"{first.name} and {other.name} {said[relation]}{so}.")
     budgets = {side.trials.full_epochs for side in sides}
     if len(budgets) > 1:
         each = ", ".join(f"{side.name} {side.trials.full_epochs}" for side in sides)

@@ -30,6 +30,8 @@ EDGE = 0.1
 """Share of a range, on the scale it was drawn on, that counts as its edge."""
 _PROPER = ("log_loss", "ece")
 """Scores of probabilities; lower is better."""
+_CLEAR = 0.975
+"""Probability of being the best of all from which a contender is called better."""
 NUM_TOP = 5
 """Best trials that are compared with all completed ones."""
 TOPICS = ("verdict", "weakness", "limit", "practice", "next")
@@ -87,13 +89,39 @@ def _verdict(results: FinalResults, winner: Entrant) -> list[str]:
         others = " and ".join(_the(e) for e in results.entrants if e.role != "augmented" and e is not winner)
         against = others if contenders <= 3 else f"the other {contenders - 1} configurations"
         text.append(f"Probability that it is better than {against}: {probability(winner.probability_best)}.")
-    leader = max(results.entrants, key=lambda e: -1 if e.probability_best is None else e.probability_best)
-    if leader is not winner:
-        text.append(
-            f"On these rows {title(leader.name)} is better: {between(metric, leader.scores[metric])}."
-            " It is still not the winner, because that would mean selecting on the test set."
-        )
-    return [*text, *_few_seeds(results, winner), *_optimism(results, winner), *_probabilities(winner, baseline)]
+    return [
+        *text,
+        *_ahead(results, winner),
+        *_few_seeds(results, winner),
+        *_optimism(results, winner),
+        *_probabilities(winner, baseline),
+    ]
+
+
+def _ahead(results: FinalResults, winner: Entrant) -> list[str]:
+    """The contender with the best test value, if that is not the winner, and whether the difference is clear."""
+    metric, sign = results.metric, -1 if results.is_less_better else 1
+    compared = [entrant for entrant in results.entrants if entrant.role != "augmented"]
+    leader = max(compared, key=lambda entrant: (sign * entrant.scores[metric]["value"], entrant is winner))
+    if leader is winner:
+        return []
+    score = between(metric, leader.scores[metric])
+    said = (
+        f"is better: {score}."
+        if _is_clear(results, leader, winner)
+        else f"has the {'lower' if sign < 0 else 'higher'} value, {score}; the difference is not statistically clear."
+    )
+    still = "It is still not the winner, because that would mean selecting on the test set."
+    return [f"On these rows {_the(leader)} {said} {still}"]
+
+
+def _is_clear(results: FinalResults, leader: Entrant, winner: Entrant) -> bool:
+    """Whether the leader is better: by its interval against the winner if one of them is the baseline, otherwise if it
+    is the best of all with a probability of at least 97.5 %."""
+    for one, other in ((leader, winner), (winner, leader)):
+        if other.role == "baseline" and one.difference:
+            return not one.difference["low"] <= 0 <= one.difference["high"]
+    return (leader.probability_best or 0.0) >= _CLEAR
 
 
 def _few_seeds(results: FinalResults, winner: Entrant) -> list[str]:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from analysis.datasets.columns import Rows, as_rows, coordinate_columns, missing_shares
+from analysis.datasets.columns import Rows, as_rows, coordinate_columns
 from analysis.progress import Advance, no_progress, step
 from analysis.scores import comparison
 from analysis.scores.answers import outputs_of
@@ -36,6 +36,7 @@ from analysis.scores.metrics import Evaluation, evaluate
 from analysis.scores.score import Task
 from analysis.studies.results import BaselineResult
 from trainables.data.dataset import Dataset, Split
+from trainables.data.gaps import missing_shares
 from trainables.training.training import Training
 
 
@@ -120,13 +121,11 @@ def describe_table(
 
 def _columns(dataset: Dataset, test: Split) -> dict[str, Any]:
     train, held_out = (as_rows(split, dataset) for split in (dataset.train, test))
-    missing = [float(share) for share in missing_shares(train)]
+    missing = missing_shares(train.x, train.columns)
     described = {
         "target": dataset.target,
         "target_unit": dataset.target_unit,
-        "columns": [
-            asdict(c) | {"weights": "", "missing": share} for c, share in zip(dataset.columns, missing, strict=True)
-        ],
+        "columns": [asdict(column) | {"weights": "", "missing": missing[column.reads]} for column in dataset.columns],
         "places": coordinate_columns(dataset.columns),
         "range": _range(train, held_out),
     }

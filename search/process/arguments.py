@@ -56,6 +56,7 @@ def parse(kind: type[Options], argv: list[str], *, prog: str) -> Options:
     open_streams()
     prog = " ".join(words_of(prog.removeprefix("python -m "))) if prog.startswith("python -m ") else prog
     _check_lists(argv)
+    argv = _respelt(kind, argv)
     said = io.StringIO()
     if not {"-h", "--help"}.isdisjoint(argv):
         _unwrap_help(kind)
@@ -66,6 +67,14 @@ def parse(kind: type[Options], argv: list[str], *, prog: str) -> Options:
         if stop.code in (0, None):
             raise
         raise ValueError(f"{_one_line(said.getvalue())}; see {prog} --help") from None
+
+
+def _respelt(kind: type, argv: list[str]) -> list[str]:
+    """The words with `--out` for `--output`, which every command that has `--out` takes as well."""
+    if "out" not in (field.name for field in dataclasses.fields(kind)):
+        return argv
+    end = argv.index("--") if "--" in argv else len(argv)
+    return [re.sub(r"^--output(?==|$)", "--out", word) for word in argv[:end]] + argv[end:]
 
 
 def _check_lists(argv: list[str]) -> None:

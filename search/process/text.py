@@ -42,6 +42,11 @@ def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode()
 
 
+def share_saved(epochs: float, *, full: float) -> float:
+    """The share of the epochs that early stopping left out, 0.59; the arguments are those of `describe_saving`."""
+    return 1 - epochs / full if full else 0.0
+
+
 def describe_saving(epochs: float, *, full: float) -> str:
     """`, 59 % fewer than without early stopping`; empty where that is less than one percent.
 
@@ -49,5 +54,5 @@ def describe_saving(epochs: float, *, full: float) -> str:
         epochs: of the search.
         full: epochs of the same trials, all trained to the end.
     """
-    percent = round(100 * (1 - epochs / full)) if full else 0
+    percent = round(100 * share_saved(epochs, full=full))
     return f", {percent} % fewer than without early stopping" if percent > 0 else ""

@@ -23,7 +23,15 @@ from search.storage.expected import Expected
 from search.storage.logs import log_path
 from search.storage.requests import Request
 from search.storage.run import Run
-from search.storage.trials import best_trial, epochs_reached, is_infeasible, kept_epoch, num_weights, second_value
+from search.storage.trials import (
+    best_trial,
+    effort,
+    epochs_reached,
+    is_infeasible,
+    kept_epoch,
+    num_weights,
+    second_value,
+)
 from trainables.data.notation import format_value
 
 QUIET_SECONDS = 8.0
@@ -245,7 +253,8 @@ def summarise(run: Run, trials: list[FrozenTrial], *, console: Console) -> None:
     trained = sum(len(t.intermediate_values) for t in tried)
     saved = ""
     if trained and not states[TrialState.RUNNING]:  # epochs of unfinished trials are not saved, only open
-        saved = describe_saving(trained, full=run.epochs * len(tried))
+        reached, full = effort(tried, epochs=run.epochs)
+        saved = describe_saving(reached, full=full)
     console.print(
         f"\n{counted(len(tried), 'trial')}: {states[TrialState.COMPLETE]:,} finished,"
         f" {states[TrialState.PRUNED]:,} stopped early, {states[TrialState.FAIL]:,} failed"
@@ -285,10 +294,6 @@ def describe_skipped(trials: Sequence[FrozenTrial]) -> str:
     count = sum(is_infeasible(t) for t in trials)
     them = "configuration was too large and was" if count == 1 else "configurations were too large and were"
     last = max((t.number for t in trials if not is_infeasible(t)), default=0)
-    counted = len(trials) - count
-    numbers = (
-        f"; skipped configurations are numbered too, so the {counted} trials have numbers up to {last}"
-        if last >= counted > 0
-        else ("")
-    )
-    return f"{count} sampled {them} skipped{numbers}"
+    tried = len(trials) - count
+    numbers = f"; skipped configurations are numbered too, so the {tried} trials have numbers up to {last}"
+    return f"{count} sampled {them} skipped{numbers if last >= tried > 0 else ''}"

@@ -60,6 +60,24 @@ def epochs_reached(trial: FrozenTrial) -> int:
     return max(trial.intermediate_values, default=0)
 
 
+def effort(trials: Iterable[FrozenTrial], *, epochs: int) -> tuple[int, int]:
+    """How many epochs the trials were trained, and how many it would be if all were trained to the end.
+
+    Trials that failed or have no finite value are left out of both: what they lack was not saved by early stopping.
+
+    Args:
+        trials: of the search.
+        epochs: of a trial that is trained to the end.
+    """
+    valued = [[e for e, v in t.intermediate_values.items() if math.isfinite(v)] for t in trials if _counts(t)]
+    trained = [max(found) for found in valued if found]
+    return sum(trained), epochs * len(trained)
+
+
+def _counts(trial: FrozenTrial) -> bool:
+    return trial.state not in (TrialState.FAIL, TrialState.WAITING) and not is_infeasible(trial)
+
+
 def is_paused(trial: FrozenTrial, *, rungs: Sequence[int], live: Collection[int]) -> bool:
     """Whether the trial waits at a rung below the full budget, without a worker."""
     return trial.state == TrialState.RUNNING and trial.number not in live and epochs_reached(trial) in rungs[:-1]

@@ -54,8 +54,11 @@ def with_days(texts: Iterable[str]) -> tuple[str, ...]:
 
 
 def date_of(days: float) -> str:
-    """The date that is so many days after 1970-01-01: `2024-01-31`."""
-    return (_START + timedelta(days=days)).date().isoformat()
+    """The date that is so many days after 1970-01-01: `2024-01-31`; beyond the calendar, the number of days."""
+    try:
+        return (_START + timedelta(days=days)).date().isoformat()
+    except OverflowError:
+        return f"day {days:.0f}"
 
 
 @lru_cache(maxsize=65536)

@@ -12,7 +12,7 @@ from trainables.data.dates import are_dates
 from trainables.data.names import option
 from trainables.data.notation import NEARLY_ALL, holds_numbers, is_missing, parse_numbers
 from trainables.data.options import Kind
-from trainables.data.table import LARGEST, MAX_CATEGORIES, Table, as_texts, fold_truths
+from trainables.data.table import LARGEST, MAX_CATEGORIES, Table, as_texts, fold_truths, texts_of
 
 _MOST_NAMED = 3
 _WITH_UNIT = re.compile(r"\s*[+-]?\d[\d.,]*\s*(?P<unit>[^\W\d][^\d]*)")
@@ -175,7 +175,7 @@ def _describe_useless(values: np.ndarray) -> str:
 
 def _is_prose(values: np.ndarray) -> bool:
     """Whether most texts have several words with letters."""
-    texts = [text for text in as_texts(values) if text]
+    texts = [text for text in texts_of(values) if text]
     return sum(len(_WORD.findall(text)) > 1 for text in texts) > len(texts) / 2
 
 

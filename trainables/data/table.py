@@ -36,7 +36,7 @@ class Column:
     categories: tuple[str, ...] = ()
     """Categories in the training rows, the most frequent first; the code of `categories[i]` is i + 1."""
     gaps: bool = False
-    """Whether values are missing in the training rows."""
+    """Whether values are missing in the training rows; of the numbers of a text, only the first says so."""
     wide: bool = False
     """Whether float32 would merge different numbers, so that the table is float64."""
     dates: bool = False
@@ -172,6 +172,8 @@ def fit_columns(
 def encode(cells: Mapping[str, np.ndarray], columns: tuple[Column, ...]) -> np.ndarray:
     """The table as an array (N, F): numbers with NaN for cells without one, and codes of categories.
 
+    All numbers of a text are NaN if its cell is empty, or if the training texts had none of its pieces.
+
     The code of a category is its position in `Column.categories`, from 1; 0 means missing or unknown. The array is
     float32, or float64 if a column is wide.
     """
@@ -180,7 +182,7 @@ def encode(cells: Mapping[str, np.ndarray], columns: tuple[Column, ...]) -> np.n
         values = cells[column.reads]
         if column.text:
             if column.name not in of_texts:
-                of_texts |= _encode_text(column.text, as_texts(values), columns)
+                of_texts |= _encode_text(column.text, texts_of(values), columns)
             arrays.append(of_texts[column.name])
             continue
         if column.kind == "number":
@@ -228,6 +230,11 @@ def as_texts(values: np.ndarray) -> list[str]:
     return ["" if text in NO_VALUE else text for text in texts]
 
 
+def texts_of(values: np.ndarray) -> list[str]:
+    """The cells of a column of free text, without outer blanks; one that only says that it is missing becomes empty."""
+    return ["" if is_missing(text) else text for text in as_texts(values)]
+
+
 def columns_from(stored: list[Mapping[str, Any]]) -> tuple[Column, ...]:
     """The columns from their form in JSON."""
     return tuple(
@@ -246,20 +253,23 @@ def _encode_text(name: str, texts: list[str], columns: tuple[Column, ...]) -> di
     from trainables.data.texts import count_pieces, project  # scipy is slow to import
 
     counts = count_pieces(texts)
-    return {column.name: project(counts, column.weights) for column in columns if column.text == name}
+    found = {column.name: project(counts, column.weights) for column in columns if column.text == name}
+    unread = ~np.any(list(found.values()), axis=0)
+    return {name: np.where(unread, np.nan, numbers) for name, numbers in found.items()}
 
 
 def _fit_text(name: str, values: np.ndarray) -> list[Column]:
     from trainables.data.texts import fit_texts
 
-    weights = fit_texts(as_texts(values))
+    texts = texts_of(values)
+    weights = fit_texts(texts)
     if not weights:
         raise ValueError(
             f"column {name!r} has fewer than 2 different texts in the training rows; leave it out: "
             f"{option('--drop', name)}"
         )
-    return [
-        Column(name=f"{name} ~ {number}", kind="number", text=name, weights=one)
+    return [  # all numbers of a text are missing together, so one input marks it
+        Column(name=f"{name} ~ {number}", kind="number", text=name, weights=one, gaps=number == 1 and not all(texts))
         for number, one in enumerate(weights, start=1)
     ]
 
