@@ -113,6 +113,7 @@ def test_a_text_that_says_nothing_is_missing_once_in_every_place(tmp_path: Path)
     share = float(lost[:, 0].mean())
     assert 0 < share < 1
     assert missing_shares(x, columns) == {"review": share, "a": 0.0}
+    assert f"1 with gaps (missing: review {100 * share:.1f} %)" in describe_table(data)
     assert [column.gaps for column in columns] == [True] + [False] * NUMBERS  # one input of the network marks them
     overview = table_overview(data)
     assert any(line == f"Missing values in 1 of 2 columns: review {percent(share)}." for line in findings(overview))

@@ -141,7 +141,7 @@ class CurvesSampler:
 
     @property
     def _seeks_best(self) -> bool:
-        """Whether the search is for one best configuration; not for the best of each value, or for a front."""
+        """Whether the search is for one best configuration, not for the best of each value or for a front."""
         return self._run.second is None and not self._run.questions
 
     @property
@@ -221,9 +221,8 @@ class CurvesSampler:
     def _decide(
         self, suggest: Suggest, paused: Collection[int], *, number: int, live: Collection[int], aim: Aim
     ) -> None:
-        surrogate = self._fit()
+        surrogate, weighed = self._fit(), self._weighed(paused)
         assert surrogate is not None
-        weighed = self._weighed(paused)
         new = self._new(suggest, surrogate, number=number, aim=aim)
         asked = [*self._as_tried(weighed), *((params, -1 - place) for place, params in enumerate(new))]
         promoted, configuration = None, {}
@@ -269,8 +268,7 @@ class CurvesSampler:
     def _candidates(self, suggest: Suggest, number: int) -> Candidates:
         turn = number // TRIALS_A_DRAW
         if self._drawn is None or self._drawn[0] != turn:
-            seed = derive_seed(self._run.seed, -1 - turn)
-            num_moved = NUM_MOVED if self._seeks_best else 0
+            seed, num_moved = derive_seed(self._run.seed, -1 - turn), NUM_MOVED * self._seeks_best
             self._drawn = turn, Candidates(suggest, seed=seed, priors=self._priors, num_moved=num_moved)
         return self._drawn[1]
 

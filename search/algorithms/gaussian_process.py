@@ -66,11 +66,9 @@ class Surrogate:
             tried = [trial.params[name] for trial in trials if name in trial.params]
             self._space[name] = with_values((ranges or {})[name], tried)
         categorical = [isinstance(d, CategoricalDistribution) for d in self._space.values()]
-        self._observed = self._inputs(
-            [one.trial.params for one in observed],
-            np.array([one.epoch for one in observed]),
-            [one.trial.number for one in observed],
-        )
+        epochs = np.array([one.epoch for one in observed])
+        told = [one.trial for one in observed]
+        self._observed = self._inputs([t.params for t in told], epochs, [t.number for t in told])
         self.trials = list({one.trial.number: one.trial for one in observed if not is_untrainable(one.trial)}.values())
         """The trials from whose values the process has learnt."""
         self._scores = np.array([one.score for one in observed])
@@ -78,8 +76,8 @@ class Surrogate:
         self._kernel, noise = most_evident(self._observed, self._scores, errors, categorical)
         self._noise = float(np.median(noise))
         self._alike = self._kernel.likeness(self._observed, self._observed)
-        covariance = self._kernel.covariance(self._observed, self._observed, self._alike)
-        self._factor = cholesky(covariance + np.diag(noise), lower=True)
+        covariance = self._kernel.covariance(self._observed, self._observed, self._alike) + np.diag(noise)
+        self._factor = cholesky(covariance, lower=True)
         self._values = solve_triangular(self._factor, self._scores, lower=True)
 
     def _best(self, among: Container[int] | None) -> float:

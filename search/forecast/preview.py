@@ -29,6 +29,7 @@ from spaces.objectives import DEFAULT_GOALS
 from spaces.ranges import describe_changes
 from spaces.space import Space
 from trainables.data.dataset import Dataset
+from trainables.data.gaps import missing_shares
 from trainables.data.split import describe_input, describe_split
 from trainables.files.whole import write_whole
 from trainables.sources.catalogue import FOLDER
@@ -67,7 +68,8 @@ def describe_table(dataset: Dataset) -> str:
     kinds = [*{column.reads: column.reads_as for column in dataset.columns}.values()]
     found = f"{kinds.count('number')} of numbers, {kinds.count('category')} of categories"
     found += f", {kinds.count('text')} of text" * ("text" in kinds)
-    gaps = missing_shares(dataset)
+    shares = missing_shares(dataset.train.x.numpy(), dataset.columns)
+    gaps = {name: share for name, share in sorted(shares.items(), key=lambda item: -item[1]) if share > 0}
     named = ", ".join(f"{name} {max(0.1, 100 * share):.1f} %" for name, share in list(gaps.items())[:NUM_NAMED])
     named = f" (missing: {named}{', ...' * (len(gaps) > NUM_NAMED)})" if gaps else ""
     classes = f" of {dataset.num_classes} classes" if dataset.classes else ""
@@ -75,20 +77,6 @@ def describe_table(dataset: Dataset) -> str:
         f"predicting {dataset.target} ({dataset.task}{classes}) from {len(kinds)} columns: {found},"
         f" {len(gaps)} with gaps{named}"
     )
-
-
-def missing_shares(dataset: Dataset) -> dict[str, float]:
-    """The share of the training rows without a value by column, the largest first; columns without gaps are left out.
-
-    A category counts as missing as well where it is so rare that the network does not know it.
-    """
-    x = dataset.train.x
-    missing = {
-        column.name: float((x[:, i].isnan() if column.kind == "number" else x[:, i] == 0).float().mean())
-        for i, column in enumerate(dataset.columns)
-        if column.gaps
-    }
-    return dict(sorted(missing.items(), key=lambda item: -item[1]))
 
 
 def describe_columns(dataset: Dataset) -> str:
