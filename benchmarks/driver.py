@@ -7,6 +7,7 @@ The real driver (space, sampler, bounds, rungs, checkpoint keeper, console, SQLi
 workers that train nothing.
 """
 
+import importlib
 import statistics
 import tempfile
 import time
@@ -54,6 +55,7 @@ def main() -> None:
     """Measure every sampler, print the table and keep it."""
     options, console = tyro.cli(Options), Console(highlight=False, width=140)
     calibration = calibrate()
+    importlib.import_module("scipy.linalg")  # only what is loaded has its threads limited
     with tempfile.TemporaryDirectory() as folder, threadpool_limits(1):  # as search.run keeps to one
         results = [simulated(options, Path(folder), sampler) for sampler in options.samplers]
         if options.ray_trials:
