@@ -12,6 +12,7 @@ from search.algorithms.candidates import spread
 from search.algorithms.optuna_samplers import NUM_STARTUP_TRIALS
 from search.scheduling.constraints import Examination
 from search.scheduling.proposals import Proposals
+from search.storage.requests import BY_REQUEST
 from tests.ledgers import make_run, open_proposals, report
 
 X = FloatDistribution(0, 1)
@@ -72,6 +73,33 @@ def test_at_the_end_the_most_promising_go_on_until_a_third_is_trained_to_the_end
             report(proposals, number, epoch=epoch, value=0.9)
         proposals.ledger.finish(number, TrialState.COMPLETE)
     assert proposals.ending.promotion({10, 9}, live=(), is_over=False) is not None, "4 of 14 are trained to the end"
+
+
+def test_the_most_promising_trial_is_trained_to_the_end_even_if_enough_are(tmp_path: Path):
+    proposals = make_proposals(tmp_path)
+    for number in range(1, 6):
+        for epoch in (3, 9):
+            report(proposals, number, epoch=epoch, value=number / 20)
+        proposals.ledger.finish(number, TrialState.COMPLETE)
+    best = add(proposals, 0.95, {1: 0.95, 3: 0.95})
+    assert proposals.ending.promotion({6, 7, best}, live=(), is_over=True) == best
+    assert proposals.ending.promotion({6, 7}, live={best}, is_over=False) is None
+
+
+def test_trials_that_a_person_asked_for_do_not_count_at_the_end(tmp_path: Path):
+    proposals = make_proposals(tmp_path)
+    for x in (0.01, 0.02, 0.03, 0.04, 0.05, 0.06):
+        number = proposals.ledger.add({"x": x}, {"x": X}, **{BY_REQUEST: "add"})
+        for epoch in (1, 3, 9):
+            report(proposals, number, epoch=epoch, value=x)
+        proposals.ledger.finish(number, TrialState.COMPLETE)
+    paused = {9, 10, 11}
+    for number in (11, 10):  # of the 12 compared trials 4 are trained to the end, of all 18 there are 7 already
+        assert proposals.ending.promotion(paused, live=(), is_over=False) is not None
+        paused.remove(number)
+        for epoch in (3, 9):
+            report(proposals, number, epoch=epoch, value=number / 20)
+        proposals.ledger.finish(number, TrialState.COMPLETE)
 
 
 def test_configurations_lie_where_the_model_expects_most_and_are_new(tmp_path: Path):

@@ -192,7 +192,9 @@ def moved(distribution: FloatDistribution | IntDistribution, value: float, move:
     """The value that lies so far above this one, as a share of the range; as far below it where the range ends."""
     place = place_of(distribution, value)
     there = place + move if 0 <= place + move <= 1 else place - move
-    return value_at(distribution, min(max(there, 0.0), math.nextafter(1.0, 0.0)))
+    found = value_at(distribution, min(max(there, 0.0), math.nextafter(1.0, 0.0)))
+    is_same = distribution.step is not None and not distribution.log and abs(found - value) < distribution.step / 2
+    return value if is_same else found  # a rounding error would make it a new configuration
 
 
 def _draw(

@@ -53,7 +53,6 @@ class Aim(NamedTuple):
 
 
 ANYWHERE = Aim()
-"""The whole space."""
 
 
 class CurvesSampler:
@@ -141,7 +140,7 @@ class CurvesSampler:
 
     @property
     def _seeks_best(self) -> bool:
-        """Whether the search is for one best configuration, not for the best of each value or for a front."""
+        """Whether one best configuration is sought, not the best of each value or a front."""
         return self._run.second is None and not self._run.questions
 
     @property
@@ -149,16 +148,17 @@ class CurvesSampler:
         """Whether `finisher` can choose."""
         return self._seeks_best and self._fit() is not None
 
-    def finisher(self, paused: Collection[int], *, live: Collection[int]) -> int | None:
-        """The paused trial from which most improvement of the best value is expected for each epoch to go.
+    def finisher(self, paused: Collection[int], *, live: Collection[int], leader: bool) -> int | None:
+        """The paused trial of which most improvement is expected for each epoch to go; None if none waits.
 
         Args:
-            paused: numbers of the trials that wait at a rung; None is returned if there is none.
-            live: numbers of the trials that have a worker, without those in `paused`.
+            leader: only the most promising of all trials counts, if it waits.
         """
         weighed, surrogate = self._weighed(paused), self._fit()
         if not weighed or surrogate is None:
             return None
+        if leader:
+            return next((best.number for best in surrogate.most_promising(1) if best.number in paused), None)
         gains = self._improvement(surrogate, self._as_tried(weighed), self._as_tried(sorted(live)), ANYWHERE)
         return weighed[int(gains.argmax())]
 

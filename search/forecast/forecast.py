@@ -36,9 +36,9 @@ LEARNING = 0.6
 """Improvement of the sampled configurations, in standard deviations, each time that a sampler which learns knows twice
 as many trials; simulated searches vary it from 0 to twice this. In two recorded searches of 80 trials it was about 0.3
 and 1.0: half and two thirds of their trials continued from the first rung, where chance would promote a third."""
-FINISHED = (0.2, 0.4)
-"""Range of the share of trials that `curves` trains to the end. On three tables of recorded curves, with searches of 30
-and 60 trials, this gives about the number of epochs that they took."""
+FINISHED = (0.6, 1.2)
+"""Range of the share of trials that `curves` trains to the end, as a multiple of one in `reduction_factor`. On three
+tables of recorded curves, with searches of 30 and 60 trials, this gives about the number of epochs that they took."""
 BLIND = ("random", "qmc")
 """Samplers that learn nothing."""
 
@@ -172,7 +172,7 @@ def _simulated(
 ) -> Outcome:
     """One search, of which `curves` trains a share of the new trials straight to the end."""
     size, old = (run.trials, NUM_STARTUP_TRIALS) if begun is None else (begun.size, len(begun.trials))
-    finished = rng.random(size) < rng.uniform(*FINISHED)
+    finished = rng.random(size) < rng.uniform(*FINISHED) / run.reduction_factor
     finished[:old] = False
     straight = set(np.flatnonzero(finished & (run.sampler == "curves")).tolist())
     ledger = None if begun is None else begun.ledger(run, curves.level)

@@ -1,6 +1,7 @@
 """Decides which paused trials continue when no new trial may begin.
 
-- The sampler `curves` trains the most promising trials to the end, until one in `reduction_factor` has been.
+- The sampler `curves` trains the most promising trials to the end, until one in `reduction_factor` has been, and the
+  most promising of all in any case. Trials that a person asked for do not count: they are trained to the end anyway.
 - Any other sampler continues the best of each rung.
 - With two objectives, what no other trial dominates at its rung continues first.
 - With questions, the best of each rung of each level continue, then the best trials of a level while it is behind
@@ -53,7 +54,7 @@ class Ending:
         if self._run.questions:
             return self._of_levels(paused, live=live, is_over=is_over)
         if self._curves.knows_ends:
-            return None if self._has_enough(live) else self._curves.finisher(paused, live=live)
+            return self._curves.finisher(paused, live=live, leader=self._has_enough(live))
         promoted = self._rungs.undominated(paused) if isinstance(self._rungs, FrontRungs) else None
         promoted = self._rungs.promotion(paused) if promoted is None else promoted
         if promoted is not None or not is_over or self._num_finished:
@@ -67,8 +68,11 @@ class Ending:
     def _has_enough(self, live: Collection[int]) -> bool:
         """Whether enough trials have been trained to the end, or are on the way to it from the last rung before."""
         *_, last_pause, _ = (0, *self._run.rungs)
-        ending = sum(epochs_reached(self._ledger.trial(number)) >= last_pause for number in live)
-        return (self._num_finished + ending) * self._run.reduction_factor >= self._rungs.num_ranked
+        ranked = [self._ledger.trial(number) for number in self._rungs.pooled()]
+        compared = [trial for trial in ranked if not self._ledger.is_asked_for(trial)]
+        finished = sum(trial.state == TrialState.COMPLETE for trial in compared)
+        ending = sum(trial.number in live and epochs_reached(trial) >= last_pause for trial in compared)
+        return (finished + ending) * self._run.reduction_factor >= len(compared)
 
     def _of_levels(self, paused: Collection[int], *, live: Collection[int], is_over: bool) -> int | None:
         order = self._allocation.order(live)

@@ -60,8 +60,8 @@ class Options:
     """Epochs that every trial gets before it is first compared (the first rung). Default: set by the space, or 6 % of a
     full training."""
     reduction_factor: int = 3
-    """Each rung is this many times longer than the one before. The sampler curves trains at least one in this many
-    trials to the end; with any other, one in this many continues at each rung."""
+    """Each rung is this many times longer than the one before. At each rung one in this many trials continues; the
+    sampler curves, with one objective and no question, trains one in this many to the end instead."""
     pruner: Pruner = "asha"
     """Early stopping: asha pauses trials at the rungs and continues the best; asha-stop, hyperband and median stop
     trials for good; none trains every trial to the end."""
