@@ -177,11 +177,12 @@ def _call(module: str, *words: str) -> None:
 
 
 def summarise(name: str, found: dict[str, Any]) -> dict[str, Any]:
-    """The values of the winner and of each library, and by how much the winner is better."""
+    """The values of the winner, of the mean of its networks and of each library; by how much the winner is better."""
     metric = found["metric"]
     sign = goal_named(metric).sign
     winner = next(one for one in found["entrants"] if one["name"] == found["winner"])
     rows = {"table": name, "metric": metric, "network": winner["scores"][metric], "params": winner["params"]}
+    rows["mean"] = found["ensemble"]["score"]
     for baseline in found["baselines"]:
         if baseline["name"] in LIBRARIES:
             ends = [sign * baseline["difference"][end] for end in ("value", "low", "high")]
@@ -197,9 +198,9 @@ def verdict(gain: dict[str, float]) -> str:
 
 def show(results: list[dict[str, Any]]) -> None:
     """A row for each table."""
-    table = Table("table", "metric", "network", *LIBRARIES, *(f"beside {name}" for name in LIBRARIES))
+    table = Table("table", "metric", "network", "mean", *LIBRARIES, *(f"beside {name}" for name in LIBRARIES))
     for one in results:
-        values = [f"{one[name]['value']:.4g}" for name in ("network", *LIBRARIES)]
+        values = [f"{one[name]['value']:.4g}" for name in ("network", "mean", *LIBRARIES)]
         table.add_row(one["table"], one["metric"], *values, *(verdict(one[name]["gain"]) for name in LIBRARIES))
     Console().print(table)
 
