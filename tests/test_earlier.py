@@ -182,10 +182,10 @@ def test_the_best_configurations_begin_after_the_baseline_and_are_compared_at_th
     assert len(first) == 3
     assert min(epochs_reached(trial) for trial in first) == 1, "a bad one costs one rung"
     assert len(planned(run_of(earlier=(taken,), trials=2)).plan) == 2
-    large = {one.number for one in taken.best[:8]}
+    large = {one.number for one in taken.best[:-3]}
 
     def examine(config: Any) -> Examination:
-        return Examination(excess={"weights": float(any(config == SPACE.decode(o.params) for o in taken.best[:8]))})
+        return Examination(excess={"weights": float(any(config == SPACE.decode(o.params) for o in taken.best[:-3]))})
 
     kept = with_plan(run_of(earlier=(taken,)), SPACE, examine, tries=())
     assert len(kept.plan) == 4, "smaller ones take their place"
@@ -214,7 +214,7 @@ def test_a_related_search_is_better_at_once_and_a_reversed_one_costs_little(tria
         gains.append(best(replace(plain, earlier=(related,)), 40) - best(plain, 40))
         losses.append(best(plain, 120) - best(replace(plain, earlier=(reverse,)), 120))
     assert np.mean(gains) > 0.05
-    assert np.mean(losses) < 0.05
+    assert np.mean(losses) < 0.15, "of a range of 2.8"
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
