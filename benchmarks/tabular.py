@@ -193,7 +193,7 @@ def summarise(name: str, found: dict[str, Any]) -> dict[str, Any]:
 
 def verdict(gain: dict[str, float]) -> str:
     """Of the network beside one library."""
-    return "better" if gain["low"] > 0 else "worse" if gain["high"] < 0 else "not told apart"
+    return "better" if gain["low"] > 0 else "worse" if gain["high"] < 0 else "no clear difference"
 
 
 def show(results: list[dict[str, Any]]) -> None:
