@@ -319,6 +319,7 @@ def test_an_estimate_is_told_once_a_minute_and_for_an_hour_at_most(monkeypatch: 
 def test_small_gains_have_no_digits_and_other_metrics_have_no_points():
     assert amount_text("accuracy", 0.00002) == "less than 0.01 points"
     assert amount_text("accuracy", 0.123) == "about 10 points"
+    assert amount_text("accuracy", 0.012) == "about 1 point"
     assert amount_text("rmse", 0.00213) == "about 0.002"
     text = Verdict(gain=0.0, below=0.1, epochs=270, trained=300, trials=40).text("rmse")
     assert text == (

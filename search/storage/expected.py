@@ -69,7 +69,9 @@ def amount_text(metric: str, gain: float) -> str:
     if not metric_named(metric).share:
         return f"about {_rounded(gain)}"
     points = 100 * gain
-    return f"about {_rounded(points)} points" if points >= _LEAST_POINTS else f"less than {_LEAST_POINTS} points"
+    if points < _LEAST_POINTS:
+        return f"less than {_LEAST_POINTS} points"
+    return f"about {(shown := _rounded(points))} point{'s' * (shown != '1')}"
 
 
 def _rounded(value: float) -> str:
