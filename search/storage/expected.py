@@ -71,7 +71,7 @@ def amount_text(metric: str, gain: float) -> str:
     points = 100 * gain
     if points < _LEAST_POINTS:
         return f"less than {_LEAST_POINTS} points"
-    return f"about {(shown := _rounded(points))} point{'s' * (shown != '1')}"
+    return "about 1 point" if (shown := _rounded(points)) == "1" else f"about {shown} points"
 
 
 def _rounded(value: float) -> str:
