@@ -1,6 +1,7 @@
 """What the default sampler says of a free slot: a paused trial, or which configuration."""
 
 import shutil
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,13 @@ from optuna.trial import TrialState
 
 from search.algorithms.candidates import spread
 from search.algorithms.optuna_samplers import NUM_STARTUP_TRIALS
+from search.forecast.simulate import simulate
 from search.scheduling.constraints import Examination
+from search.scheduling.messages import Leg
 from search.scheduling.proposals import Proposals
 from search.storage.requests import BY_REQUEST
+from search.storage.run import Planned
+from spaces.space import Space
 from tests.ledgers import make_run, open_proposals, report
 
 X = FloatDistribution(0, 1)
@@ -132,3 +137,22 @@ def test_other_samplers_leave_the_promotion_to_the_values_at_the_rungs(sampler: 
     proposals = make_proposals(tmp_path, sampler=sampler)
     paused = range(1, 12)
     assert proposals.promotion(suggest, paused, live=()) == proposals.rungs.promotion(paused) == 11
+
+
+class Better:
+    """The larger x, the better, in every epoch."""
+
+    def seconds(self, leg: Leg, epoch: int) -> float:
+        return 1.0
+
+    def value(self, leg: Leg, epoch: int) -> float:
+        return float(leg.params["x"])
+
+
+@pytest.mark.parametrize("sampler", ["curves", "random", "tpe"])
+def test_no_search_ends_with_its_best_trial_unfinished(sampler: str):
+    space = Space(suggest=suggest, baseline={"x": 0.2}, dataset="d", epochs=9)
+    for trials, slots, seed in product((2, 3, 5, 8), (1, 3), range(4)):
+        run = make_run(sampler=sampler, trials=trials, seed=seed, plan=(Planned(params={"x": 0.2}, tag="baseline"),))
+        found = simulate(run, space, Better(), slots=slots).trials
+        assert max(found, key=lambda trial: trial.params["x"]).state == TrialState.COMPLETE, (trials, slots, seed)

@@ -11,6 +11,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from spaces.asking import AskedTrial, Suggest, contains
+from spaces.finite import all_configurations
 from spaces.levels import place_of, value_at
 from spaces.priors import Priors
 
@@ -75,6 +76,44 @@ class Candidates:
                 varied.append(_draw(self._suggest, {**near, **held}, lambda _: generator.random(), self._priors))
             self._drawn[key] = [params for params in varied if params]
         return self._drawn[key]
+
+
+class Listed:
+    """The configurations of a space that has few of them; they are listed when they are first asked for."""
+
+    def __init__(self) -> None:
+        self._known: list[dict[str, Any]] | None = None
+        self._is_known = False
+
+    def left(
+        self, suggest: Suggest, *, tried: Container[Identity], held: Mapping[str, Any] | None = None
+    ) -> list[dict[str, Any]] | None:
+        """Those that are not tried and have the held values; None if the space has many, or fails."""
+        if not self._is_known:
+            self._known, self._is_known = all_configurations(suggest), True
+        if self._known is None:
+            return None
+        fixed = set((held or {}).items())
+        return [params for params in self._known if fixed <= (key := identity(params)) and key not in tried]
+
+
+def first(
+    suggest: Suggest, priors: Priors, tried: Container[Identity], listed: Listed, *,
+    number: int, seed: int, trial_seed: int, held: Mapping[str, Any],
+) -> dict[str, Any]:  # fmt: skip
+    """As `spread`, without a configuration that is tried already where the priors or few values would repeat it.
+
+    Args:
+        tried: configurations that are not new.
+        listed: those of this space.
+    """
+    found: dict[str, Any] = {}
+    for weights in (priors, NO_PRIORS):
+        found = spread(suggest, number=number, seed=seed, trial_seed=trial_seed, held=held, priors=weights)
+        if identity(found) not in tried:
+            return found
+    left = listed.left(suggest, tried=tried, held=held)
+    return random.Random(trial_seed).choice(left) if left else found
 
 
 def spread(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import numpy as np
 from optuna.trial import TrialState
 
-from search.algorithms.candidates import NO_PRIORS, NUM_MOVED, NUM_PARENTS, Candidates, Identity, identity, spread
+from search.algorithms.candidates import NUM_MOVED, NUM_PARENTS, Candidates, Identity, Listed, first
 from search.algorithms.front import Price
 from search.algorithms.front_rungs import AnyRungs
 from search.algorithms.optuna_samplers import NUM_STARTUP_TRIALS
@@ -70,7 +70,7 @@ class CurvesSampler:
         """Configurations that are not new."""
         self._surrogate: Surrogate | Tradeoff | None = None
         self._is_fitted = False
-        self._drawn: tuple[int, Candidates] | None = None
+        self._listed, self._drawn = Listed(), cast("tuple[int, Candidates] | None", None)
         self._decision: _Decision | None = None
         """The last decision, as long as nothing new is known."""
         self._gains: dict[tuple[Any, ...], float | None] = {}
@@ -89,19 +89,17 @@ class CurvesSampler:
             live: numbers of the trials that have a worker.
         """
         if self._fit() is None:
-            first = self._spread(suggest, number, aim, self._priors)
-            if self._priors and identity(first) in self.tried:  # a prior may leave few values
-                first = self._spread(suggest, number, aim, NO_PRIORS)
-            return first
+            seeds = {"seed": self._run.seed, "trial_seed": derive_seed(self._run.seed, number)}
+            return first(suggest, self._priors, self.tried, self._listed, number=number, held=dict(aim.held), **seeds)
         known = self._decision
         if known is None or known.situation[:2] != (number, frozenset(live)) or known.aim != aim:
             self._decide(suggest, (), number=number, live=live, aim=aim)
         assert self._decision is not None
         return self._decision.configuration
 
-    def _spread(self, suggest: Suggest, number: int, aim: Aim, priors: Priors) -> dict[str, Any]:
-        seed, trial_seed = self._run.seed, derive_seed(self._run.seed, number)
-        return spread(suggest, number=number, seed=seed, trial_seed=trial_seed, held=dict(aim.held), priors=priors)
+    def has_all(self, suggest: Suggest, aim: Aim) -> bool:
+        """Whether every configuration has been tried; False where that is not known."""
+        return self._listed.left(suggest, tried=self.tried, held=dict(aim.held)) == []
 
     def promotion(
         self,
@@ -145,20 +143,23 @@ class CurvesSampler:
 
     @property
     def knows_ends(self) -> bool:
-        """Whether `finisher` can choose."""
-        return self._seeks_best and self._fit() is not None
+        """Whether `finisher` chooses."""
+        return self._seeks_best and self._run.sampler == "curves"
 
     def finisher(self, paused: Collection[int], *, live: Collection[int], leader: bool) -> int | None:
         """The paused trial of which most improvement is expected for each epoch to go; None if none waits.
+
+        Before there are enough trials to fit the process, it is the best one at the rungs.
 
         Args:
             leader: only the most promising of all trials counts, if it waits.
         """
         weighed, surrogate = self._weighed(paused), self._fit()
-        if not weighed or surrogate is None:
+        if leader or surrogate is None:
+            order = self._rungs.pooled() if surrogate is None else [t.number for t in surrogate.most_promising(1)]
+            return next((number for number in order[: 1 if leader else None] if number in paused), None)
+        if not weighed:
             return None
-        if leader:
-            return next((best.number for best in surrogate.most_promising(1) if best.number in paused), None)
         gains = self._improvement(surrogate, self._as_tried(weighed), self._as_tried(sorted(live)), ANYWHERE)
         return weighed[int(gains.argmax())]
 
@@ -263,7 +264,8 @@ class CurvesSampler:
         if aim.rivals is not None:  # the best trials of other levels are good starting points as well
             parents = [*surrogate.most_promising(NUM_PARENTS, among=aim.rivals), *parents]
             parents = list({parent.number: parent for parent in parents}.values())
-        return self._candidates(suggest, number).new(parents, tried=self.tried, held=dict(aim.held))
+        space = {"tried": self.tried, "held": dict(aim.held)}
+        return self._candidates(suggest, number).new(parents, **space) or self._listed.left(suggest, **space) or []
 
     def _candidates(self, suggest: Suggest, number: int) -> Candidates:
         turn = number // TRIALS_A_DRAW
@@ -278,16 +280,14 @@ class CurvesSampler:
     def _fit(self) -> "Surrogate | Tradeoff | None":
         """The process fitted to all trials of the ledger; None while too few have reached the first rung."""
         if not self._is_fitted:
-            first = max(NUM_STARTUP_TRIALS, *(FIRST_OF_LEVEL * len(q.levels) for q in self._run.questions), 0)
-            enough = self._run.sampler == "curves" and self._rungs.num_ranked >= first
+            least = max(NUM_STARTUP_TRIALS, *(FIRST_OF_LEVEL * len(q.levels) for q in self._run.questions), 0)
+            enough = self._run.sampler == "curves" and self._rungs.num_ranked >= least
             self._surrogate = self._fitted() if enough else None
             self._decision, self._gains, self._is_fitted = None, {}, True
         return self._surrogate
 
     def _fitted(self) -> "Surrogate | Tradeoff":
-        from search.algorithms.gaussian_process import (
-            Surrogate,  # imports SciPy, which other samplers need not wait for
-        )
+        from search.algorithms.gaussian_process import Surrogate  # SciPy, which other samplers need not wait for
 
         run, trials = self._run, self._ledger.own_trials
         has_errors = run.folds > 1  # means over folds have a standard error

@@ -173,7 +173,8 @@ def _simulated(
     """One search, of which `curves` trains a share of the new trials straight to the end."""
     size, old = (run.trials, NUM_STARTUP_TRIALS) if begun is None else (begun.size, len(begun.trials))
     finished = rng.random(size) < rng.uniform(*FINISHED) / run.reduction_factor
-    finished[:old] = False
+    if begun is not None or size > old:  # a shorter search chooses among its first trials, too
+        finished[:old] = False
     straight = set(np.flatnonzero(finished & (run.sampler == "curves")).tolist())
     ledger = None if begun is None else begun.ledger(run, curves.level)
     pace |= {"start_seconds": START_SECONDS, "leg_seconds": LEG_SECONDS, "examine": examine_workers(run, space)}

@@ -23,6 +23,7 @@ from search.process.silence import doing
 from search.process.text import counted, describe_saving, duration, printable
 from search.runtime.resources import Resources
 from search.scheduling.baseline import describe_reduction
+from search.scheduling.configurations import describe_few
 from search.scheduling.constraints import Examine
 from search.storage.run import Run
 from spaces.objectives import DEFAULT_GOALS
@@ -111,7 +112,7 @@ def show_preview(
     draws = first_draws(run, space, examine, number=NUM_SHOWN, begun=begun)
     _show_subject(run, space, dataset, console=console)
     reduction = describe_reduction(run, space) if begun is None else ""
-    for line in (*describe_changes(space), *asked(run), *filter(None, [reduction])):
+    for line in (*describe_changes(space), *describe_few(run, space), *asked(run), *filter(None, [reduction])):
         console.print(escape(printable(line)), soft_wrap=True)
     if begun is not None:
         console.print(begun.describe(run, is_over=not draws), soft_wrap=True)

@@ -1,9 +1,15 @@
-"""Completes a configuration that a user states: checks its names and values, and fills in what it leaves out."""
+"""Completes a configuration that a user states, and counts those of a space that has few.
+
+Names and values are checked, and what is left out is filled in.
+"""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from search.process.text import counted
 from search.storage.run import Run
+from spaces.finite import all_configurations
 from spaces.levels import complete, parameters
 from spaces.space import Space
 from trainables.data.names import did_you_mean
@@ -49,3 +55,25 @@ def _unused(name: str, space: Space) -> str:
     known = parameters(space.suggest)
     why = "is not used with the other values" if name in known else "is no parameter of the space"
     return f"{name[:80]} {why}{did_you_mean(name, known)}"
+
+
+def once_each(run: Run, space: Space) -> Run:
+    """The run with no more trials than its space has configurations, where its sampler repeats none."""
+    number = _num_configurations(run, space)
+    return run if number is None else replace(run, trials=min(run.trials, max(number, len(run.plan))))
+
+
+def describe_few(run: Run, space: Space) -> list[str]:
+    """A line if the trials are all configurations that the space has."""
+    number = _num_configurations(run, space)
+    if number is None or number > run.trials:
+        return []
+    return [f"the space has {counted(number, 'configuration')}, and each is trained once"]
+
+
+def _num_configurations(run: Run, space: Space) -> int | None:
+    """None if they are many, or are repeated."""
+    if run.sampler != "curves" or run.questions:
+        return None
+    found, fixed = all_configurations(space.suggest), set(run.fixed.items())
+    return None if found is None else sum(fixed <= set(params.items()) for params in found)

@@ -2,7 +2,7 @@
 
 - The sampler `curves` trains the most promising trials to the end, until one in `reduction_factor` has been, and the
   most promising of all in any case. Trials that a person asked for do not count: they are trained to the end anyway.
-- Any other sampler continues the best of each rung.
+- Any other sampler continues the best of each rung, and the best of all in any case.
 - With two objectives, what no other trial dominates at its rung continues first.
 - With questions, the best of each rung of each level continue, then the best trials of a level while it is behind
   another level.
@@ -57,9 +57,10 @@ class Ending:
             return self._curves.finisher(paused, live=live, leader=self._has_enough(live))
         promoted = self._rungs.undominated(paused) if isinstance(self._rungs, FrontRungs) else None
         promoted = self._rungs.promotion(paused) if promoted is None else promoted
-        if promoted is not None or not is_over or self._num_finished:
+        if promoted is not None or not is_over:
             return promoted
-        return self._rungs.leader(paused)  # a search too small to promote anyone to the top
+        best = next((number for number in self._rungs.pooled()[:1] if number in paused), None)
+        return best if best is not None or self._num_finished else self._rungs.leader(paused)
 
     @property
     def _num_finished(self) -> int:

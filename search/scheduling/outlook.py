@@ -66,6 +66,11 @@ class Outlook:
         return "fixed_params" in trial.system_attrs and epochs_reached(trial) < self._run.rungs[0]
 
     @property
+    def all_begun(self) -> bool:
+        """Whether no new trial will be sampled: as many as were asked for have begun, or all that the space has."""
+        return self._steering.all_asked or self._proposals.exhausted(self._suggest)
+
+    @property
     def horizon(self) -> int:
         """Epochs that are looked ahead."""
         return FULL_TRAININGS * self._run.epochs
@@ -79,7 +84,7 @@ class Outlook:
             return self.verdict is not None
         if self._is_asked_for_more():
             return False
-        gain = self._proposals.gain(self._suggest, epochs=self.horizon, new=not self._steering.all_asked)
+        gain = self._proposals.gain(self._suggest, epochs=self.horizon, new=not self.all_begun)
         if gain is None or gain >= self._least:
             return False
         known = {"epochs": self.horizon, "trained": self._trained, "trials": self._run.trials}

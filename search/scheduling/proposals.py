@@ -62,6 +62,7 @@ class Proposals:
         )
         """Promotes when no new trial may begin."""
         self._given_up = self._allocation.given_up()
+        self._has_told_all = False
         self._infeasible: list[int] = []
         self._num_noted = 0
 
@@ -117,8 +118,8 @@ class Proposals:
         self.ledger.store(number, state=TrialState.PRUNED)
         return None
 
-    def new(self, space: Space, examine: Examine, *, live: Collection[int]) -> int:
-        """Sample the next configuration that can be trained, and return the number of its trial.
+    def new(self, space: Space, examine: Examine, *, live: Collection[int]) -> int | None:
+        """Sample the next configuration that can be trained, and return the number of its trial; None without any.
 
         Raises:
             ValueError: no configuration can be trained.
@@ -126,6 +127,8 @@ class Proposals:
         for _ in range(MAX_INFEASIBLE_DRAWS):
             if (number := self.sample(space.suggest, examine, live=live)) is not None:
                 return number
+            if self.exhausted(space.suggest):
+                return None
         broken = f"{MAX_INFEASIBLE_DRAWS} sampled configurations in a row exceed --max-weights or --max-macs"
         raise ValueError(f"{broken}; raise the limits, or restrict the space")
 
@@ -166,15 +169,30 @@ class Proposals:
         """The level for which the next slot is used; None without questions."""
         return self._allocation.order(live)[0][1] if self._allocation.turns else None
 
-    def newly_given_up(self) -> list[str]:
-        """A line for each level of a question that has been given up since the last call."""
+    def exhausted(self, suggest: Suggest) -> bool:
+        """Whether no configuration is left to try; the default sampler repeats one only to answer a question."""
+        run = self._run
+        if run.sampler != "curves" or run.questions or len(self.ledger.made) < len(run.plan):
+            return False
+        self._catch_up()
+        return self._curves.has_all(suggest, self._aim(None)) and not all(
+            is_infeasible(trial) for trial in self.ledger.own_trials
+        )
+
+    def news(self, suggest: Suggest) -> list[str]:
+        """A line for each level of a question that has been given up since the last call; and once, that the space has
+        no further configuration."""
         found = [turn for turn in self._allocation.given_up() if turn not in self._given_up]
         self._given_up += found
-        return [
+        lines = [
             f"configurations with {turn.question.parameter} = {turn.level} fail or exceed a limit; the other values get"
             f" the rest of the search"
             for turn in found
         ]
+        if not self._has_told_all and self.ledger.num_asked < self._run.trials and self.exhausted(suggest):
+            self._has_told_all = True
+            lines.append("every configuration of the space has been tried, so no new trial begins")
+        return lines
 
     def _seen(self, live: Collection[int], turn: Turn | None) -> list[FrozenTrial]:
         """The trials as the sampler sees them."""

@@ -148,13 +148,13 @@ class Search:
         if (ready := self._stacks.ready(self.steering.released(self._interrupted), self.live)) is not None:
             return ready
         self.ledger.catch_up()
-        for said in self.proposals.newly_given_up():
+        for said in self.proposals.news(self._space.suggest):
             self._events.notice(said)
         begun = self.proposals.begin_waiting(self._space, self._examine, live=self.live, say=self._events.notice)
         if begun is not None:
             return begun
         promoted = self._promotion()
-        if (promoted is not None or not self.steering.all_asked) and self.outlook.judge():
+        if (promoted is not None or not self.outlook.all_begun) and self.outlook.judge():
             return None
         return self._new_trial() if promoted is None else promoted
 
@@ -167,20 +167,20 @@ class Search:
         if self.run.pruner != "asha":
             return None
         paused, live = self.steering.released(self._paused), self.live - {pausing}
-        if not self.steering.all_asked:
+        if not self.outlook.all_begun:
             return self.proposals.promotion(self._space.suggest, paused, live=live)
         return self.proposals.ending.promotion(paused, live=live, is_over=self._is_over(but=pausing))
 
     def _is_over(self, *, but: int | None = None) -> bool:
         """Whether nothing runs, except the trial `but`, and no new trial will start."""
-        return not (self.live - {but} or self.ledger.waiting) and self.steering.all_asked
+        return not (self.live - {but} or self.ledger.waiting) and self.outlook.all_begun
 
     def _new_trial(self) -> int | None:
-        while len(self.ledger.made) < len(self.run.plan) and not self.steering.all_asked:
+        while len(self.ledger.made) < len(self.run.plan) and not self.outlook.all_begun:
             self._interrupted.add(self.proposals.planned(self._space, self._examine))
             if (ready := self._stacks.ready(self._interrupted, self.live)) is not None:
                 return ready
-        return None if self.steering.all_asked else self.proposals.new(self._space, self._examine, live=self.live)
+        return None if self.outlook.all_begun else self.proposals.new(self._space, self._examine, live=self.live)
 
     @property
     def finished(self) -> bool:
