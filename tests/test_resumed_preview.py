@@ -123,6 +123,9 @@ def test_requests_that_wait_are_answered_in_the_copy_alone(tmp_path: Path):
     send(storage, study_id, Request(verb="pause", trial=0))
     found = begun(bench, tmp_path)
     assert [trial.params["lr"] for trial in found.unfinished] == [0.3], "trial 0 waits until a person resumes it"
+    assert (found.num_asked, found.num_added, found.num_new, found.num_in_all) == (1, 1, 7, 9)
+    said = found.describe(bench.run, is_over=False)
+    assert said.startswith("1 of 9 trials have begun, 0 of them can go on, 1 added by `ctl` waits; ")
     assert len(open_study(tmp_path).trials) == 1
 
 

@@ -36,8 +36,10 @@ class Begun:
     """Those of the trials that can go on."""
     num_asked: int
     """Trials that have begun, without infeasible ones."""
+    num_added: int
+    """Trials that the requests have added, which have not begun."""
     num_new: int
-    """Trials that are still to be begun."""
+    """Trials that are still to be sampled, or have been enqueued by another program."""
 
     @classmethod
     def read(cls, study: optuna.Study, run: Run, space: Space, examine: Examine) -> "Begun":
@@ -48,16 +50,20 @@ class Begun:
             examine: computes what is known of a configuration before it is trained.
         """
         attrs = study._storage.get_study_system_attrs(study._study_id)
-        storage = _in_memory(run, study.get_trials(deepcopy=False), attrs)
+        stored = study.get_trials(deepcopy=False)
+        storage = _in_memory(run, stored, attrs)
         search = Search(run, Ledger(storage, run), space, examine=examine, events=Silent())
         ledger, running = search.ledger, [t.number for t in search.trials if t.state == TrialState.RUNNING]
+        num_added, num_waiting = len(ledger.trials) - len(stored), len(ledger.waiting)
+        num_open = 0 if search.outlook.all_begun else search.steering.trials - ledger.num_asked
         return cls(
             trials=tuple(ledger.trials),
             unfinished=tuple(ledger.trial(number) for number in sorted(search.steering.released(running))),
             attrs=storage.get_study_system_attrs(storage.get_study_id_from_name(run.name)),
             best_first=tuple(search.proposals.rungs.pooled()),
-            num_asked=ledger.num_asked - len(ledger.waiting),
-            num_new=max(0, search.steering.trials - ledger.num_asked) + len(ledger.waiting),
+            num_asked=ledger.num_asked - num_waiting - num_added,
+            num_added=num_added,
+            num_new=num_open + num_waiting,
         )
 
     @property
@@ -65,15 +71,21 @@ class Begun:
         """A number that no later trial reaches."""
         return len(self.trials) + self.num_new
 
+    @property
+    def num_in_all(self) -> int:
+        """Trials of the search when it ends, without infeasible ones."""
+        return self.num_asked + self.num_added + self.num_new
+
     def describe(self, run: Run, *, is_over: bool) -> str:
         """What of the run has been trained, and what follows, in one line.
 
         Args:
             is_over: whether nothing would be trained.
         """
-        said = (
-            f"{self.num_asked} of {counted(run.trials, 'trial')} have begun, {len(self.unfinished)} of them can go on"
-        )
+        num_open = len(self.unfinished) - self.num_added
+        said = f"{self.num_asked} of {counted(run.trials, 'trial')} have begun, {num_open} of them can go on"
+        if self.num_added:
+            said += f", {self.num_added} added by `ctl` {'waits' if self.num_added == 1 else 'wait'}"
         if not is_over:
             return f"{said}; the resumed search would train next:"
         if self.num_new:

@@ -153,10 +153,11 @@ def _measure(
 def _show_forecast(
     run: Run, forecast: Forecast, resources: Resources, *, console: Console, begun: Begun | None = None
 ) -> None:
+    total = run.trials if begun is None else begun.num_in_all
     for rung, count in zip(run.rungs, forecast.reaching, strict=True):
         already = 0 if begun is None else sum(rung in trial.intermediate_values for trial in begun.trials)
         said = "" if begun is None else f", {already} of them already"
-        console.print(f"  about {count:.0f} of {run.trials} trials are trained to epoch {rung}{said}")
+        console.print(f"  about {count:.0f} of {total} trials are trained to epoch {rung}{said}")
     saved = describe_saving(forecast.epochs[1], full=run.trials * run.epochs) if begun is None else " are left"
     console.print(f"  about {forecast.epochs[1]:,.0f} epochs{saved}")
     first = "the baseline" if run.baseline and begun is None else "the first trial"

@@ -93,10 +93,16 @@ class Outlook:
         fault_point("judged", 1)
         return True
 
-    def after_epoch(self, events: Events) -> None:
-        """Count an epoch, and show what another hour is expected to gain, at most once a minute."""
-        self._epochs += 1
+    def after_epoch(self, events: Events, *, seconds: float) -> None:
+        """Count an epoch, and show what another hour is expected to gain, at most once a minute.
+
+        Args:
+            seconds: that the epoch took; the time before the first epoch does not count for the pace of the search.
+        """
         now = time.monotonic()
+        if not self._epochs:
+            self._began = max(self._began, now - seconds)
+        self._epochs += 1
         if now - self._shown >= QUIET_SECONDS:
             self._shown = now
             if (found := self.expected()) is not None:
@@ -107,7 +113,7 @@ class Outlook:
 
         Where the search trains more in an hour than the rule looks ahead, it is the shorter time that this takes.
         """
-        elapsed = time.monotonic() - self._began
+        elapsed = max(time.monotonic() - self._began, 1e-3)
         if not self._epochs:
             return None
         hourly = HOUR_SECONDS * self._epochs / elapsed

@@ -211,7 +211,7 @@ class Search:
         if self.ledger.report(number, epoch=epoch, value=value, record=record):
             self.proposals.on_epoch(number, epoch=epoch, value=value)
         self._events.epoch(self.ledger.trial(number), record)
-        self.outlook.after_epoch(self._events)
+        self.outlook.after_epoch(self._events, seconds=float(record.get("seconds", 0.0)))
         if epoch >= last_epoch(self.ledger.trial(number), of=self.run.epochs):
             self._finish(number, TrialState.COMPLETE)
             return False
