@@ -189,7 +189,8 @@ class SearchConsole:
         began = f"{duration(now - self._began):>7}  "
         running = list(self._running.values())
         if not running:
-            return f"{began}starting Ray and its workers; {self._counts()}"
+            what = "no trial is being trained" if self._epochs else "starting Ray and its workers"
+            return f"{began}{what}; {self._counts()}"
         longest = min(running, key=lambda trial: self._since[trial.number])
         since = duration(now - self._since[longest.number])
         return f"{began}{self._name(longest)} is in epoch {epochs_reached(longest) + 1} for {since}; {self._counts()}"
