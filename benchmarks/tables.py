@@ -1,4 +1,4 @@
-"""Writes the tables of docs/performance.md and docs/scaling.md anew from the JSON files of the benchmarks.
+"""Writes the tables of the documentation anew from the JSON files of the benchmarks.
 
     python -m benchmarks.tables
 
@@ -12,12 +12,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from benchmarks import rivals
+from benchmarks import rivals, until_gain
 from benchmarks.harness import RESULTS, Interval
 from benchmarks.regret import tables
 
 DOCS = Path(__file__).parent.parent / "docs"
-PAGES = ("performance.md", "scaling.md")
+PAGES = ("performance.md", "scaling.md", "how-to/stop-when-little-is-left.md")
 NETS = ("8-16-32", "16-32-64", "32-64-128")
 Result = dict[str, Any]
 
@@ -128,6 +128,8 @@ TABLES: dict[str, tuple[str, Callable[[Result], str]]] = {
     "input": ("input_pipeline", comparison),
     "placement": ("placement", comparison),
     "packing": ("gpu_packing", packing),
+    "until-gain": ("until_gain", until_gain.stated_table),
+    "until-gain-short": ("until_gain", until_gain.short_table),
     "replay": ("replay", lambda result: tables(result["results"])),
     "rivals-tuning": ("rivals_tuning", lambda result: rivals.tables(result["results"])),
     "rivals-confirmation": ("rivals_confirmation", lambda result: rivals.tables(result["results"])),

@@ -45,6 +45,7 @@ TRIALS = 40
 LEAST_SAVED, MOST_LOST, LEAST_SEEDS = 0.3, 0.001, 0.9
 """The bar: saved compute, lost value (0.1 points), and the share of the seeds in which no more than that is lost."""
 THRESHOLDS = tuple(round(float(x), 6) for x in np.geomspace(1e-4, 4e-3, 33))
+_HEADS = ("saved", "lost, points", "at most 0.1 points lost")
 STATED = (0.0002, 0.0004, 0.0005, 0.001)
 """Thresholds that a user would state."""
 KINDS = ("best of next", "sum of EI", "spacings")
@@ -193,7 +194,7 @@ def calibration(paths: Sequence[Path_], kind: str) -> dict[str, Any]:
 
 def tables(result: Mapping[str, Any]) -> str:
     """A Markdown table of the kinds, and one of the thresholds that a user would state."""
-    head = "| {} | table | saved | lost, points | at most 0.1 points lost | and 30 % saved |\n" + "| --- " * 6 + "|"
+    head = "| {} | table | " + " | ".join(_HEADS) + " | and 30 % saved |\n" + "| --- " * 6 + "|"
     lines = [head.format("estimate")]
     for kind, rows in result["kinds"].items():
         lines += [_row(kind, g, row) for g, row in rows.items() if g != "calibration"]
@@ -204,9 +205,39 @@ def tables(result: Mapping[str, Any]) -> str:
 
 
 def _row(name: str, grid: str, row: Mapping[str, Any]) -> str:
-    percent = ["{:.0f} % ({:.0f} to {:.0f})".format(*(100 * v for v in row[key])) for key in ("saved", "kept", "both")]
-    lost = "{:.2f} ({:.2f} to {:.2f})".format(*(100 * v for v in row["lost"]))
-    return f"| {name} | {grid} | {percent[0]} | {lost} | {percent[1]} | {percent[2]} |"
+    return f"| {name} | {grid} | {' | '.join(_cells(row))} | {_percent(row['both'])} |"
+
+
+def _cells(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    """With their intervals: epochs saved, points lost, searches that lost at most 0.1 points."""
+    lost = "{:.2f} ({:.2f} to {:.2f})".format(*(100 * value for value in row["lost"]))
+    return _percent(row["saved"]), lost, _percent(row["kept"])
+
+
+def _percent(shares: Sequence[float]) -> str:
+    return "{:.0f} % ({:.0f} to {:.0f})".format(*(100 * share for share in shares))
+
+
+def stated_table(result: Mapping[str, Any]) -> str:
+    """What each stated threshold saves on each table, and saves and loses on all."""
+    names = {"fashion": "Fashion-MNIST", "digits_cells": "digits, other networks"}
+    grids = list(result["oracle"])
+    heads = ["`--until-gain`", *(names.get(grid, grid) for grid in grids), *(f"all: {head}" for head in _HEADS)]
+    lines = [heads, ["---"] * len(heads)]
+    for stated, rows in result["stated"].items():
+        lines.append([stated, *(f"{100 * rows[grid]['saved'][0]:.0f} %" for grid in grids), *_cells(rows["all"])])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def short_table(result: Mapping[str, Any]) -> str:
+    """What each stated threshold saves and loses on all tables together."""
+    heads = ["`--until-gain`", "epochs saved", "lost on average", "searches that lost at most 0.1 points"]
+    lines = [heads, ["---"] * len(heads)]
+    for stated, rows in result["stated"].items():
+        row = rows["all"]
+        lost, kept = 100 * row["lost"][0], 100 * row["kept"][0]
+        lines.append([stated, _percent(row["saved"]), f"{lost:.2f} points", f"{kept:.0f} %"])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def replay_all(options: Options) -> dict[Cell, Path_]:

@@ -9,6 +9,7 @@ import pytest
 
 from analysis import docs
 from analysis.studies.trials import read_trials
+from benchmarks import tables
 from search.storage.run import read_run
 from search.storage.study import open_study
 from spaces import space
@@ -21,6 +22,15 @@ REPORT = ROOT / "docs" / "report.md"
 def test_the_evaluation_and_the_readme_are_what_results_give(monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     assert docs.main(["--check"]) == 0, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("page", tables.PAGES)
+def test_the_tables_of_a_page_are_those_of_the_measurements(page: str):
+    text = (tables.DOCS / page).read_text()
+    assert "<!-- end -->" in text
+    assert tables.fill(text) == text, "write them with: python -m benchmarks.tables"
+    changed = text.replace(" | 2", " | 3")
+    assert tables.fill(changed) != changed
 
 
 def test_the_version_is_the_same_wherever_it_is_stated():
