@@ -3,15 +3,17 @@
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
 from benchmarks.regret import Cell
 
+Kept = TypeVar("Kept", bound=tuple[Any, ...])
+Found = TypeVar("Found")
 
-def keeping(
-    cells: Iterable[Cell], replay: Callable[[Cell], list[float]], *, keep: Path
-) -> Iterator[tuple[Cell, list[float]]]:
-    """Each search with its regrets; one that is in the file is not replayed again."""
-    known = read_kept(keep) if keep.exists() else {}
+
+def keeping(cells: Iterable[Kept], replay: Callable[[Kept], Found], *, keep: Path) -> Iterator[tuple[Kept, Found]]:
+    """Each search with what was found; one that is in the file is not replayed again."""
+    known: dict[Any, Any] = read_kept(keep) if keep.exists() else {}
     keep.parent.mkdir(parents=True, exist_ok=True)
     for cell in cells:
         if cell not in known:
@@ -21,8 +23,8 @@ def keeping(
         yield cell, known[cell]
 
 
-def read_kept(path: Path) -> dict[Cell, list[float]]:
-    """The searches of this file."""
+def read_kept(path: Path) -> dict[Any, Any]:
+    """What was found, by search."""
     return {tuple(cell): regrets for cell, regrets in map(json.loads, path.read_text().splitlines())}
 
 

@@ -7,7 +7,7 @@ from search.storage.expected import Verdict
 def ended_by_rule(trials: Trials) -> Verdict | None:
     """Why --until-gain ended the search; None if it did not, or if the search was continued afterwards."""
     verdict, _ = trials.expectations
-    return verdict if verdict is not None and verdict.trained == len(trials.epochs) else None
+    return verdict if verdict is not None and (verdict.ended or verdict.trained) == len(trials.epochs) else None
 
 
 def expectations(trials: Trials) -> str:

@@ -163,7 +163,7 @@ class CurvesSampler:
         gains = self._improvement(surrogate, self._as_tried(weighed), self._as_tried(sorted(live)), ANYWHERE)
         return weighed[int(gains.argmax())]
 
-    def gain(self, suggest: Suggest, *, number: int, epochs: int, aim: Aim | None) -> float | None:
+    def gain(self, suggest: Suggest, *, number: int, epochs: int, aim: Aim) -> float | None:
         """By how much so many more epochs are expected to improve the best value; None where that is not known.
 
         It depends only on the study, and not on which trials have a worker.
@@ -172,7 +172,7 @@ class CurvesSampler:
             suggest: that of the space.
             number: number of the next trial.
             epochs: to be trained.
-            aim: of new trials; None if no new one may begin.
+            aim: of new trials.
 
         Returns:
             At least 0, in the unit of the metric.
@@ -187,7 +187,7 @@ class CurvesSampler:
         if key not in self._gains:
             from search.algorithms.gain import expected_gain  # imports SciPy
 
-            new = [] if aim is None else self._new(suggest, surrogate, number=number, aim=aim)
+            new = self._new(suggest, surrogate, number=number, aim=aim)
             asked = [*self._as_tried(open_trials), *((params, -1 - place) for place, params in enumerate(new))]
             to_go = [*map(self._to_go, open_trials), *(self._run.epochs for _ in new)]
             self._gains[key] = expected_gain(surrogate, asked, to_go, finished, epochs=epochs)

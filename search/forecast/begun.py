@@ -15,7 +15,6 @@ from search.scheduling.constraints import Examine, examine_workers
 from search.scheduling.search import Search
 from search.scheduling.steering import Steering
 from search.storage.checksums import CHECKSUM
-from search.storage.expected import VERDICT
 from search.storage.ledger import Ledger
 from search.storage.requests import Request, new_key
 from search.storage.run import Run
@@ -96,14 +95,10 @@ class Begun:
         """A new copy of the study in memory.
 
         Args:
-            level: number of a trial -> its value in every epoch, in place of what was measured; a search that is
-                simulated with such values has not ended by --until-gain.
+            level: number of a trial -> its value in every epoch, in place of what was measured.
         """
-        if level is None:
-            return Ledger(_in_memory(run, self.trials, self.attrs), run)
-        trials = [_with_level(trial, level(trial.number)) for trial in self.trials]
-        attrs = {name: value for name, value in self.attrs.items() if name != VERDICT}
-        return Ledger(_in_memory(run, trials, attrs), run)
+        trials = self.trials if level is None else [_with_level(trial, level(trial.number)) for trial in self.trials]
+        return Ledger(_in_memory(run, trials, self.attrs), run)
 
 
 def foreseen(request: Request, study: optuna.Study, run: Run, space: Space) -> Request:

@@ -39,17 +39,12 @@ class Outlook:
         self._least = 0.0 if run.questions else run.until_gain or 0.0  # `rungwise ask` questions an ended search
         stored = verdict_in(self._ledger.noted(VERDICT)) if self._least else None
         self.verdict = stored if stored and self._holds(stored) else None
-        """Why the search has ended, if the expected gain is too small."""
+        """Why no new trial begins, if the expected gain is too small."""
 
     def _holds(self, stored: Verdict) -> bool:
-        """Whether it still ends the search: no smaller --until-gain, more --trials or other ranges were asked for."""
+        """Whether it still holds: no smaller --until-gain, more --trials or other ranges were asked for."""
         same = stored.changes == len(self._run.replaced)
         return same and stored.gain < self._least and self._run.trials <= stored.trials
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether the search is over because its expected gain is too small, and nothing that was asked for is left."""
-        return self.verdict is not None and not self._is_asked_for_more()
 
     def _is_asked_for_more(self) -> bool:
         """Whether a planned trial or one that a person has added is not finished, or an enqueued one not compared."""
@@ -67,31 +62,33 @@ class Outlook:
 
     @property
     def all_begun(self) -> bool:
-        """Whether no new trial will be sampled: as many as were asked for have begun, or all that the space has."""
+        """Whether no trial is left to sample: as many as were asked for have begun, or all that the space has."""
         return self._steering.all_asked or self._proposals.exhausted(self._suggest)
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether no new trial will be sampled, and the search trains only what it has begun."""
+        return self.verdict is not None or self.all_begun
 
     @property
     def horizon(self) -> int:
         """Epochs that are looked ahead."""
         return FULL_TRAININGS * self._run.epochs
 
-    def judge(self) -> bool:
-        """Whether the search ends because its expected gain is below --until-gain; the first time, this is stored.
+    def judge(self) -> None:
+        """Decide whether new trials may begin; that the expected gain is below --until-gain is stored.
 
         Planned and enqueued trials, and those that a person has added, are trained first.
         """
-        if self.verdict is not None or not self._least:
-            return self.verdict is not None
-        if self._is_asked_for_more():
-            return False
-        gain = self._proposals.gain(self._suggest, epochs=self.horizon, new=not self.all_begun)
+        if not self._least or self.is_ending or self._is_asked_for_more():
+            return
+        gain = self._proposals.gain(self._suggest, epochs=self.horizon)
         if gain is None or gain >= self._least:
-            return False
+            return
         known = {"epochs": self.horizon, "trained": self._trained, "trials": self._run.trials}
         self.verdict = Verdict(gain=gain, below=self._least, changes=len(self._run.replaced), **known)
         self._ledger.note(VERDICT, content(self.verdict))
         fault_point("judged", 1)
-        return True
 
     def after_epoch(self, events: Events, *, seconds: float) -> None:
         """Count an epoch, and show what another hour is expected to gain, at most once a minute.
@@ -118,7 +115,7 @@ class Outlook:
             return None
         hourly = HOUR_SECONDS * self._epochs / elapsed
         epochs = max(1, min(math.ceil(hourly), self.horizon))
-        gain = self._proposals.gain(self._suggest, epochs=epochs, new=True)
+        gain = self._proposals.gain(self._suggest, epochs=epochs)
         if gain is None:
             return None
         seconds = HOUR_SECONDS if hourly <= self.horizon else HOUR_SECONDS * epochs / hourly
@@ -134,8 +131,8 @@ class Outlook:
         found = self.expected()
         found = found and replace(found, trained=self._trained)
         with suppress(*AWAY, StudyLostError):  # the search has ended, and its result does not depend on this
-            if self.verdict is not None:  # other workers may have finished an epoch since
-                self._ledger.note(VERDICT, content(replace(self.verdict, trained=self._trained)))
+            if self.verdict is not None:
+                self._ledger.note(VERDICT, content(replace(self.verdict, ended=self._trained)))
             if found is not None:
                 self._ledger.note(OUTLOOK, content(found))
         return found

@@ -232,17 +232,12 @@ class Proposals:
         here, rungs = [n for n in paused if turn.has(self.ledger.trial(n))], self._of_level[turn]
         return self._curves.promotion(suggest, here, number=number, live=live, aim=self._aim(turn), rungs=rungs)
 
-    def gain(self, suggest: Suggest, *, epochs: int, new: bool) -> float | None:
-        """By how much so many more epochs are expected to improve the best value; None where that is not known.
-
-        Args:
-            new: whether new trials may begin.
-        """
+    def gain(self, suggest: Suggest, *, epochs: int) -> float | None:
+        """By how much so many more epochs are expected to improve the best value; None where that is not known."""
         if self._run.questions:
             return None
         self._catch_up()
-        aim = self._aim(None) if new else None
-        return self._curves.gain(suggest, number=self.ledger.num_stored, epochs=epochs, aim=aim)
+        return self._curves.gain(suggest, number=self.ledger.num_stored, epochs=epochs, aim=self._aim(None))
 
     def should_prune(self, number: int) -> bool:
         """Whether the run's pruner stops this trial now."""

@@ -143,7 +143,7 @@ class Search:
         return () if self.run.pruner in _NEVER_STOPS else None
 
     def _next_trial(self) -> int | None:
-        if self.stopping or self.outlook.has_ended:
+        if self.stopping:
             return None
         if (ready := self._stacks.ready(self.steering.released(self._interrupted), self.live)) is not None:
             return ready
@@ -153,9 +153,8 @@ class Search:
         begun = self.proposals.begin_waiting(self._space, self._examine, live=self.live, say=self._events.notice)
         if begun is not None:
             return begun
+        self.outlook.judge()
         promoted = self._promotion()
-        if (promoted is not None or not self.outlook.all_begun) and self.outlook.judge():
-            return None
         return self._new_trial() if promoted is None else promoted
 
     def _promotion(self, *, pausing: int | None = None) -> int | None:
@@ -167,26 +166,25 @@ class Search:
         if self.run.pruner != "asha":
             return None
         paused, live = self.steering.released(self._paused), self.live - {pausing}
-        if not self.outlook.all_begun:
+        if not self.outlook.is_ending:
             return self.proposals.promotion(self._space.suggest, paused, live=live)
         return self.proposals.ending.promotion(paused, live=live, is_over=self._is_over(but=pausing))
 
     def _is_over(self, *, but: int | None = None) -> bool:
         """Whether nothing runs, except the trial `but`, and no new trial will start."""
-        return not (self.live - {but} or self.ledger.waiting) and self.outlook.all_begun
+        return not (self.live - {but} or self.ledger.waiting) and self.outlook.is_ending
 
     def _new_trial(self) -> int | None:
-        while len(self.ledger.made) < len(self.run.plan) and not self.outlook.all_begun:
+        while len(self.ledger.made) < len(self.run.plan) and not self.outlook.is_ending:
             self._interrupted.add(self.proposals.planned(self._space, self._examine))
             if (ready := self._stacks.ready(self._interrupted, self.live)) is not None:
                 return ready
-        return None if self.outlook.all_begun else self.proposals.new(self._space, self._examine, live=self.live)
+        return None if self.outlook.is_ending else self.proposals.new(self._space, self._examine, live=self.live)
 
     @property
     def finished(self) -> bool:
         """Whether nothing is left to start, now or when the running legs have ended."""
-        has_ended = self.stopping or (self.outlook.has_ended and not self._live)
-        return has_ended or (self._is_over() and self._next_trial() is None)
+        return self.stopping or (self._is_over() and self._next_trial() is None)
 
     def on_result(self, leg_id: str, result: EpochResult) -> bool:
         """Store the result of a step, and return whether the worker continues with the same trial."""
@@ -238,9 +236,10 @@ class Search:
 
     def _is_promoted_at_once(self, number: int) -> bool:
         self._paused.add(number)
+        self.outlook.judge()
         promoted = self._promotion(pausing=number)
         self._paused.discard(number)
-        return promoted == number and not self.outlook.judge()
+        return promoted == number
 
     def _is_stopped(self, number: int) -> bool:
         return self.run.pruner not in _NEVER_STOPS and self.proposals.should_prune(number)

@@ -41,7 +41,7 @@ class Expected:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """Why --until-gain ended a search."""
+    """Why --until-gain let a search begin no further trial."""
 
     gain: _Amount
     below: _Amount
@@ -52,6 +52,8 @@ class Verdict:
     """Epochs that the search had trained."""
     trials: _Count
     """The option --trials; with a larger one the rule judges again."""
+    ended: _Count = 0
+    """Epochs that the search had trained at its end; 0 until then."""
     changes: _Count = 0
     """How often ranges had been replaced; after another change the rule judges again."""
 
