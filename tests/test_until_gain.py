@@ -146,6 +146,8 @@ def test_a_search_ends_when_too_little_gain_is_expected_and_stores_why(ended: tu
     states = Counter(t.state for t in bench.search.trials)
     assert states.keys() == {TrialState.COMPLETE, TrialState.RUNNING}
     assert 3 * states[TrialState.COMPLETE] >= len(bench.search.trials)
+    said = [notice for notice in bench.diary.notices if notice.startswith("no new trial begins: after ")]
+    assert len(said) == 1
     stopped = check_story(folder)[-1]
     assert (stopped["event"], stopped["reason"]) == ("search_stopped", "expected gain")
     assert "expected to improve accuracy by" in stopped["detail"]

@@ -75,8 +75,8 @@ class Outlook:
         """Epochs that are looked ahead."""
         return FULL_TRAININGS * self._run.epochs
 
-    def judge(self) -> None:
-        """Decide whether new trials may begin; that the expected gain is below --until-gain is stored.
+    def judge(self, events: Events) -> None:
+        """Let no new trial begin if the expected gain is below --until-gain; this is stored and said once.
 
         Planned and enqueued trials, and those that a person has added, are trained first.
         """
@@ -89,6 +89,7 @@ class Outlook:
         self.verdict = Verdict(gain=gain, below=self._least, changes=len(self._run.replaced), **known)
         self._ledger.note(VERDICT, content(self.verdict))
         fault_point("judged", 1)
+        events.notice(f"no new trial begins: {self.verdict.text(self._run.metric)}")
 
     def after_epoch(self, events: Events, *, seconds: float) -> None:
         """Count an epoch, and show what another hour is expected to gain, at most once a minute.

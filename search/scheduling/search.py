@@ -153,7 +153,7 @@ class Search:
         begun = self.proposals.begin_waiting(self._space, self._examine, live=self.live, say=self._events.notice)
         if begun is not None:
             return begun
-        self.outlook.judge()
+        self.outlook.judge(self._events)
         promoted = self._promotion()
         return self._new_trial() if promoted is None else promoted
 
@@ -236,7 +236,7 @@ class Search:
 
     def _is_promoted_at_once(self, number: int) -> bool:
         self._paused.add(number)
-        self.outlook.judge()
+        self.outlook.judge(self._events)
         promoted = self._promotion(pausing=number)
         self._paused.discard(number)
         return promoted == number

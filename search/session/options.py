@@ -52,8 +52,9 @@ class Options:
     time_budget: OptionalFloat = None
     """Minutes after which no new epoch starts; unfinished trials can be resumed. Default: no limit."""
     until_gain: OptionalFloat = None
-    """End the search when the epochs of 10 more full trainings are expected to improve the best value by less than
-    this, in the unit of the metric: 0.001 is 0.1 points of accuracy. Needs --sampler curves; 0 turns it off."""
+    """Begin no new trial once the epochs of 10 more full trainings are expected to improve the best value by less than
+    this, in the unit of the metric: 0.001 is 0.1 points of accuracy. The most promising trials are still trained to the
+    end. Needs --sampler curves; 0 turns it off."""
     max_epochs: OptionalInt = None
     """Epochs of a fully trained trial. Default: set by the space."""
     min_epochs: OptionalInt = None
