@@ -124,7 +124,7 @@ def train(folder: Path, value: Any = flat, **changes: Any) -> Bench:
     """Work a search off in one slot, up to its end."""
     bench = Bench(folder, **{**PLANTED, **changes})
     bench.train(value)
-    bench.search.outlook.keep()
+    bench.search.outlook.keep(is_over=True)
     bench.search._events.stopped(bench.search, None)  # type: ignore[attr-defined]
     return bench
 
@@ -280,7 +280,7 @@ def test_the_closing_lines_and_the_answer_say_what_is_expected_and_why_it_ended(
     told: dict[str, Any] = {"run_dir": tmp_path, "resume": "resume it", "expected": expected}
     assert close(bench.search, None, **told, debug=False, console=Console(width=300)) == 0
     said = capsys.readouterr().out
-    assert "ended by --until-gain: after " in said
+    assert "no new trial began: after " in said
     assert "less than --until-gain 0.001\nto continue all the same:\n  resume it --until-gain 0\n" in said
     assert "Another hour of search is expected to improve accuracy by about 0.2 points.\n" in said
     found = json.loads(json.dumps(summary(bench.search, None, **told, code=0)))
@@ -336,22 +336,20 @@ def test_small_gains_have_no_digits_and_other_metrics_have_no_points():
 def test_the_report_says_why_a_search_ended_and_what_it_expected():
     study = make_study(20)
     trained = sum(len(t.intermediate_values) for t in study.trials)
-    verdict = Verdict(gain=0.0004, below=0.001, epochs=270, trained=trained, trials=40)
+    verdict = Verdict(gain=0.0004, below=0.001, epochs=270, trained=trained - 9, trials=40, ended=trained)
     for key, found in (
         (VERDICT, verdict),
         (OUTLOOK, Expected(gain=0.0012, epochs=90, seconds=3600.0, trained=trained)),
     ):
         study._storage.set_study_system_attr(study._study_id, key, content(found))
     assert expectations(read_trials(study, make_run())) == (
-        f"The search ended by its own rule: after {trained} epochs, the next 270 epochs were expected to improve"
-        " accuracy by about 0.04 points, less than --until-gain 0.001. When the search ended, another hour of search"
-        " was expected to improve accuracy by about 0.1 points."
+        f"No new trial began because of --until-gain: after {trained - 9} epochs, the next 270 epochs were expected to"
+        " improve accuracy by about 0.04 points, less than --until-gain 0.001. When the search ended, another hour of"
+        " search was expected to improve accuracy by about 0.1 points."
     )
-    later = content(replace(verdict, trained=trained - 9, ended=trained))
-    study._storage.set_study_system_attr(study._study_id, VERDICT, later)
-    assert f"after {trained - 9} epochs" in expectations(read_trials(study, make_run()))
-    continued = content(replace(verdict, trained=trained - 1))
-    study._storage.set_study_system_attr(study._study_id, VERDICT, continued)
+    for ended in (0, trained - 1):  # it was interrupted; it was continued
+        study._storage.set_study_system_attr(study._study_id, VERDICT, content(replace(verdict, ended=ended)))
+        assert "--until-gain" not in expectations(read_trials(study, make_run()))
     later = Expected(gain=0.1, epochs=90, seconds=9.0)
     study._storage.set_study_system_attr(study._study_id, OUTLOOK, content(later))
     assert expectations(read_trials(study, make_run())) == ""
@@ -386,14 +384,14 @@ def test_the_forecast_is_an_upper_limit_with_the_option(capsys: pytest.CaptureFi
     without, with_option = capsys.readouterr().out.split("forecast: ")[1:]
     assert without.startswith("2s (1s to 3s) with 1 at once")
     assert with_option.startswith("at most 2s (1s to 3s) with 1 at once")
-    assert "the search ends earlier if it expects to gain less than 0.001 (--until-gain)" in with_option
+    assert "no new trial begins once less than 0.001 is expected to be gained (--until-gain)" in with_option
 
 
 def test_other_samplers_give_no_estimate(tmp_path: Path):
     bench = Bench(tmp_path, sampler="random", trials=14)
     bench.train()
     assert bench.search.outlook.expected() is None
-    assert bench.search.outlook.keep() is None
+    assert bench.search.outlook.keep(is_over=True) is None
 
 
 def test_the_benchmark_compares_an_ended_search_with_the_whole_one():

@@ -7,7 +7,7 @@ from search.storage.expected import Verdict
 def ended_by_rule(trials: Trials) -> Verdict | None:
     """Why --until-gain ended the search; None if it did not, or if the search was continued afterwards."""
     verdict, _ = trials.expectations
-    return verdict if verdict is not None and (verdict.ended or verdict.trained) == len(trials.epochs) else None
+    return verdict if verdict is not None and verdict.ended == len(trials.epochs) else None
 
 
 def expectations(trials: Trials) -> str:
@@ -16,7 +16,7 @@ def expectations(trials: Trials) -> str:
     said = []
     if (verdict := ended_by_rule(trials)) is not None:
         text = verdict.text(trials.metric).replace("are expected", "were expected")
-        said.append(f"The search ended by its own rule: {text}.")
+        said.append(f"No new trial began because of --until-gain: {text}.")
     if expected is not None and expected.trained == len(trials.epochs):
         said.append(f"When the search ended, {expected.text(trials.metric, past=True)}")
     return " ".join(said)

@@ -88,7 +88,7 @@ class Begun:
         if not is_over:
             return f"{said}; the resumed search would train next:"
         if self.num_new:
-            return f"{said}; the search has ended by --until-gain, and --until-gain 0 lets it continue"
+            return f"{said}; no new trial begins because of --until-gain, and --until-gain 0 lets new ones begin"
         return f"{said}; nothing is left to train; --trials with a larger number adds some"
 
     def ledger(self, run: Run, level: Callable[[int], float] | None = None) -> Ledger:

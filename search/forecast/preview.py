@@ -181,7 +181,8 @@ def _show_forecast(
     )
     if run.until_gain:
         console.print(
-            f"the search ends earlier if it expects to gain less than {run.until_gain:g} (--until-gain)", soft_wrap=True
+            f"no new trial begins once less than {run.until_gain:g} is expected to be gained (--until-gain)",
+            soft_wrap=True,
         )
     if run.questions:
         each = forecast.trial_seconds[1] / max(1.0, forecast.epochs[1])

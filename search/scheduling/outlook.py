@@ -127,12 +127,16 @@ class Outlook:
         """Epochs of all trials."""
         return sum(len(trial.intermediate_values) for trial in self._ledger.own_trials)
 
-    def keep(self) -> Expected | None:
-        """Store what is known at the end of the search in the study, for the report, and return the last estimate."""
+    def keep(self, *, is_over: bool) -> Expected | None:
+        """Store what is known now in the study, for the report, and return the last estimate.
+
+        Args:
+            is_over: whether the search has trained all that it would train.
+        """
         found = self.expected()
         found = found and replace(found, trained=self._trained)
         with suppress(*AWAY, StudyLostError):  # the search has ended, and its result does not depend on this
-            if self.verdict is not None:
+            if self.verdict is not None and is_over:
                 self._ledger.note(VERDICT, content(replace(self.verdict, ended=self._trained)))
             if found is not None:
                 self._ledger.note(OUTLOOK, content(found))

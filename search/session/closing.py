@@ -70,8 +70,8 @@ def _say_ended(search: Search, *, is_usable: bool, resume: str, console: Console
     if search.out_of_time:
         ended = "the time budget is used up" + " before any trial finished" * (not is_usable)
         console.print(f"{ended}; continue with:\n  {escape(resume)} --time-budget MINUTES", soft_wrap=True)
-    if (verdict := search.outlook.verdict) is not None:
-        console.print(f"ended by --until-gain: {escape(verdict.text(search.run.metric))}", soft_wrap=True)
+    elif (verdict := search.outlook.verdict) is not None:
+        console.print(f"no new trial began: {escape(verdict.text(search.run.metric))}", soft_wrap=True)
         console.print(f"to continue all the same:\n  {escape(resume)} --until-gain 0", soft_wrap=True)
 
 

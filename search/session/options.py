@@ -90,8 +90,8 @@ class Options:
     epochs, and the best of each is searched; `rungwise ask` then answers. Repeat the option for several questions."""
     prior: Several = ()
     """Where you expect good values: --prior lr=0.03, --prior lr=0.01..0.1 or --prior optimizer=adamw. One configuration
-    made of them is trained after the baseline and --try, and half of the candidates are drawn there, or 80 % with
-    --prior lr=0.03:sure=0.8. Repeat the option for several parameters."""
+    made of them is trained after the baseline and --try, and half of the configurations drawn from the whole space
+    follow them, or 80 % with --prior lr=0.03:sure=0.8. Repeat the option for several parameters."""
     earlier: From = ()
     """Begin with the best configurations of an earlier run: --from first. Spaces, data and budgets may differ. Repeat
     the option for several runs."""

@@ -131,7 +131,7 @@ class Session:
                 story = Story(self.run, self.run_dir, events=events)
                 story.begin(ledger.trials, ledger.requests())
                 search, received = self._launch(ledger, events=story, scratch=scratch, deadline=deadline)
-                expected = None if search.fatal else search.outlook.keep()
+                expected = None if search.fatal else search.outlook.keep(is_over=not search.stopping)
                 story.stopped(search, received)
             told: dict[str, Any] = {"run_dir": self.run_dir, "resume": self.resume, "expected": expected}
             code = close(search, received, **told, debug=self.options.debug, console=console)

@@ -54,9 +54,11 @@ def why_stopped(search: Search, received: int | None) -> tuple[str, str | None]:
         return "signal", signal.Signals(received).name
     if search.fatal is not None:
         return "error", redact_text(f"{type(search.fatal).__name__}: {search.fatal}".splitlines()[0][:500])
+    if search.out_of_time:
+        return "time budget", None
     if search.outlook.verdict is not None:
         return "expected gain", search.outlook.verdict.text(search.run.metric)
-    return "time budget" if search.out_of_time else "finished", None
+    return "finished", None
 
 
 class Story:
