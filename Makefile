@@ -24,7 +24,7 @@ search: $(INSTALLED)
 
 demo: NAME := demo-$(shell date +%Y%m%d-%H%M%S)
 demo: $(INSTALLED)
-	$(BIN)/python -m search.run --name $(NAME)
+	$(BIN)/python -m search.run --space clutter_arch --name $(NAME)
 	$(BIN)/python -m analysis.final runs/$(NAME) --top 2 --seeds 3
 	$(BIN)/python -m analysis.report runs/$(NAME)
 

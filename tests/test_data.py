@@ -28,7 +28,8 @@ from trainables.data.options import STRETCHED
 from trainables.data.stratify import stratified_rows
 from trainables.files import download
 from trainables.files.download import OfficialFile, fetch
-from trainables.sources import cifar10
+from trainables.sources import cifar10, cluttered_digits
+from trainables.sources import digits as digits_source
 from trainables.sources.catalogue import check_image_options, find, names, needs_download
 from trainables.sources.images import fetch_test_files
 from trainables.sources.load import load, load_test
@@ -53,6 +54,23 @@ def test_digits_are_split_by_class_into_training_validation_and_test() -> None:
     values = dataset.train.x.double() / 255
     assert dataset.mean == pytest.approx([float(values.mean())])
     assert dataset.std == pytest.approx([float(values.std(correction=0))])
+
+
+def test_cluttered_digits_are_the_digits_among_pieces_of_digits_of_the_same_part():
+    plain, cluttered = load("digits", ""), load("cluttered_digits", "")
+    assert (len(cluttered.train), len(cluttered.validation), cluttered.image_shape) == (1294, 144, (1, 16, 16))
+    assert cluttered.train.y.bincount().tolist() == plain.train.y.bincount().tolist()
+    assert cluttered.checksum == load("cluttered_digits", "", seed=3).checksum
+    for test in (False, True):
+        images, labels, classes = cluttered_digits.read(Path(), test=test)
+        digits, same_labels, same_classes = digits_source.read(Path(), test=test)
+        assert (labels == same_labels).all()
+        assert classes == same_classes
+        windows = np.lib.stride_tricks.sliding_window_view(images[..., 0].astype(int), (8, 8), axis=(1, 2))
+        ink = digits[:, None, None, :, :, 0] > 128
+        covered = ((windows > 64) & ink).sum((-1, -2)) == ink.sum((-1, -2))
+        assert covered.any((1, 2)).mean() > 0.99, "the whole digit is in its image"
+        assert (images > 128).sum() > 1.2 * (digits > 128).sum(), "with clutter around it"
 
 
 def row_set(dataset: Dataset) -> tuple[set[bytes], set[bytes]]:

@@ -23,7 +23,10 @@ from trainables.training.training import Training
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 NUM_DRAWS = 200
-SHAPES = {"digits": (1, 8, 8), "fashion_mnist": (1, 28, 28), "cifar10": (3, 32, 32), "image_folder": (3, 8, 8)}
+SHAPES = {
+    "digits": (1, 8, 8), "cluttered_digits": (1, 16, 16), "fashion_mnist": (1, 28, 28), "cifar10": (3, 32, 32),
+    "image_folder": (3, 8, 8),
+}  # fmt: skip
 OF_IMAGES = [name for name in spaces.available() if space.load(name).dataset in SHAPES]
 IMAGE_SPACES = [name for name in OF_IMAGES if name != "image_folder_backbone"]
 """Without the one whose networks need a file; see test_backbone.py."""

@@ -40,6 +40,7 @@ FOLDER = "image_folder"
 """The data set that is a folder of the user's own images."""
 _FILES = {
     "digits": "digits",
+    "cluttered_digits": "cluttered_digits",
     "fashion_mnist": "fashion_mnist",
     "cifar10": "cifar10",
     "image_folder": "image_folder",
