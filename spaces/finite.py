@@ -71,7 +71,7 @@ class _Walk(AskedTrial):
 def _num_values(distribution: BaseDistribution) -> int | None:
     """Number of values in a range; None if they cannot be counted."""
     if isinstance(distribution, CategoricalDistribution):
-        return len(distribution.choices)
+        return len(set(distribution.choices))  # Optuna stores True as 1 if both are choices
     assert isinstance(distribution, FloatDistribution | IntDistribution)
     if distribution.single():
         return 1
@@ -81,6 +81,6 @@ def _num_values(distribution: BaseDistribution) -> int | None:
 def _value(distribution: BaseDistribution, place: int) -> Any:
     """The value at this place, counted from 0, of a range whose values can be counted; as `value_at` gives it."""
     if isinstance(distribution, CategoricalDistribution):
-        return distribution.choices[place]
+        return list(dict.fromkeys(distribution.choices))[place]
     assert isinstance(distribution, FloatDistribution | IntDistribution)
     return min(place * (distribution.step or 0) + distribution.low, distribution.high)

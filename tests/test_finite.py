@@ -1,5 +1,6 @@
 """Spaces with few configurations: all are listed, none is trained twice, and the search ends after the last one."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -10,9 +11,10 @@ from optuna.trial import TrialState
 
 from search.algorithms.candidates import identity
 from search.forecast.simulate import simulate
-from search.scheduling.configurations import describe_few, once_each
+from search.scheduling.configurations import at_most, describe_few
 from search.scheduling.constraints import Examination
 from search.scheduling.messages import Leg
+from search.storage.run import Planned
 from spaces.finite import all_configurations
 from spaces.levels import value_at
 from spaces.space import Space
@@ -95,13 +97,14 @@ def test_no_configuration_is_trained_twice_and_the_best_is_trained_to_the_end(tr
 
 def test_fixed_parameters_make_a_space_smaller_and_other_samplers_and_questions_repeat():
     run = make_run(sampler="curves", trials=30, baseline=SPACE.baseline, fixed={"opt": "sgd"})
-    assert once_each(run, SPACE).trials == 6
+    assert at_most(run, SPACE).trials == 6
     assert len(simulate(run, SPACE, Widths(), slots=2).trials) == 6
-    assert describe_few(once_each(run, SPACE), SPACE) == ["the space has 6 configurations, and each is trained once"]
-    assert describe_few(replace(run, trials=5), SPACE) == []
-    assert once_each(replace(run, trials=5), SPACE).trials == 5
+    said = "the space has only 6 configurations: the search ends when all have been tried"
+    assert describe_few(run, SPACE) == [said]
+    assert describe_few(replace(run, trials=6), SPACE) == []
+    assert at_most(replace(run, trials=5), SPACE).trials == 5
     by_chance = replace(run, sampler="random", fixed={})
-    assert once_each(by_chance, SPACE) == by_chance
+    assert at_most(by_chance, SPACE) == by_chance
     assert len(simulate(by_chance, SPACE, Widths(), slots=2).trials) == 30
 
 
@@ -113,3 +116,51 @@ def test_a_search_of_which_most_configurations_are_too_large_ends_when_all_are_k
     found = simulate(run, SPACE, Widths(), slots=2, examine=examine).trials
     assert [trial.params["width"] for trial in found] == [8] * 4
     assert len({identity(trial.params) for trial in found}) == 4
+
+
+def test_a_fixed_parameter_that_only_some_configurations_have_leaves_the_others():
+    run = make_run(sampler="curves", trials=30, baseline=SPACE.baseline, fixed={"momentum": 0.5})
+    found = simulate(run, SPACE, Widths(), slots=2).trials
+    assert Counter(trial.params["opt"] for trial in found) == {"adam": 2, "sgd": 2}
+    assert at_most(run, SPACE).trials == 4
+
+
+def stepped(trial: Any) -> dict[str, Any]:
+    return {"width": 100 * trial.suggest_float("x", 0, 1, step=0.1)}
+
+
+def test_a_stated_float_is_the_one_on_the_grid_up_to_rounding():
+    space = Space(suggest=stepped, baseline={"x": 0.3}, dataset="d", epochs=9)
+    plan = tuple(Planned(params={"x": x}, tag="try") for x in (0.3, 0.6, 0.7))
+
+    class Steps(Widths):
+        def value(self, leg: Leg, epoch: int) -> float:
+            return float(leg.params["x"])
+
+    found = simulate(make_run(sampler="curves", trials=30, plan=plan), space, Steps(), slots=1).trials
+    assert sorted(round(10 * trial.params["x"]) for trial in found) == [*range(11)]
+    assert at_most(make_run(sampler="curves", trials=30, fixed={"x": 0.3}), space).trials == 1
+
+
+def odd(trial: Any) -> dict[str, Any]:
+    return {"width": trial.suggest_int("width", 1, 3), "x": trial.suggest_categorical("x", [1, True, 2, None])}
+
+
+def test_choices_that_python_calls_equal_are_one_as_for_optuna():
+    space = Space(suggest=odd, baseline={"width": 1, "x": 1}, dataset="d", epochs=9)
+    found = simulate(make_run(sampler="curves", trials=30, baseline=space.baseline), space, Widths(), slots=1).trials
+    assert Counter(repr(trial.params["x"]) for trial in found) == {"1": 3, "2": 3, "None": 3}
+    assert at_most(make_run(sampler="curves", trials=30), space).trials == 9
+
+
+def test_a_space_that_is_tried_to_its_end_still_stops_weak_trials_early():
+    def wide(trial: Any) -> dict[str, Any]:
+        return {"width": trial.suggest_int("width", 1, 16)}
+
+    space = Space(suggest=wide, baseline={"width": 1}, dataset="d", epochs=9)
+    run = make_run(sampler="curves", trials=30, baseline=space.baseline)
+    for seed in range(3):
+        outcome = simulate(replace(run, seed=seed), space, Widths(), slots=1)
+        assert len(outcome.trials) == 16
+        assert sum(trial.state == TrialState.COMPLETE for trial in outcome.trials) <= 8
+        assert outcome.num_epochs < 0.65 * 16 * 9

@@ -31,8 +31,17 @@ Identity = frozenset[tuple[str, Any]]
 
 
 def identity(params: Mapping[str, Any]) -> Identity:
-    """A key that is equal for equal configurations."""
-    return frozenset(params.items())
+    """A key that is equal for equal configurations; floats are equal up to rounding, as on a grid."""
+    return frozenset((name, _rounded(value)) for name, value in params.items())
+
+
+def _rounded(value: Any) -> Any:
+    return float(f"{value:.12g}") if isinstance(value, float) else value
+
+
+def agrees(params: Mapping[str, Any], held: Mapping[str, Any]) -> bool:
+    """Whether the parameters have the held values, as far as they have these parameters at all."""
+    return identity({name: params[name] for name in held if name in params}) <= identity(held)
 
 
 class Candidates:
@@ -93,8 +102,7 @@ class Listed:
             self._known, self._is_known = all_configurations(suggest), True
         if self._known is None:
             return None
-        fixed = set((held or {}).items())
-        return [params for params in self._known if fixed <= (key := identity(params)) and key not in tried]
+        return [params for params in self._known if identity(params) not in tried and agrees(params, held or {})]
 
 
 def first(

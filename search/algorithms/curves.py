@@ -30,6 +30,8 @@ MAX_WEIGHED = 100
 """Most paused trials, the best ones, that are compared with new configurations."""
 FIRST_OF_LEVEL = 5
 """Trials of each level of a question before the process is fitted."""
+_LEAST_GAIN = 1e-3
+"""For less, in units of the score for each epoch, a space with few configurations is tried to its end first."""
 TRIALS_A_DRAW = 5
 """For this many trials in a row the same candidates are used, without those that were tried: drawing them is slow."""
 
@@ -72,9 +74,8 @@ class CurvesSampler:
         self._is_fitted = False
         self._listed, self._drawn = Listed(), cast("tuple[int, Candidates] | None", None)
         self._decision: _Decision | None = None
-        """The last decision, as long as nothing new is known."""
         self._gains: dict[tuple[Any, ...], float | None] = {}
-        """The gains that have been asked for, as long as nothing new is known."""
+        """The last decision, and the gains that have been asked for, as long as nothing new is known."""
 
     def forget(self) -> None:
         """Fit again before the next decision: the ledger has new values, or a trial has failed."""
@@ -93,9 +94,8 @@ class CurvesSampler:
             return first(suggest, self._priors, self.tried, self._listed, number=number, held=dict(aim.held), **seeds)
         known = self._decision
         if known is None or known.situation[:2] != (number, frozenset(live)) or known.aim != aim:
-            self._decide(suggest, (), number=number, live=live, aim=aim)
-        assert self._decision is not None
-        return self._decision.configuration
+            known = self._decide(suggest, (), number=number, live=live, aim=aim)
+        return known.configuration
 
     def has_all(self, suggest: Suggest, aim: Aim) -> bool:
         """Whether every configuration has been tried; False where that is not known."""
@@ -132,19 +132,13 @@ class CurvesSampler:
             return None
         known, situation = self._decision, (number, frozenset(live), frozenset(paused))
         if known is None or known.situation != situation or known.aim != aim:
-            self._decide(suggest, paused, number=number, live=live, aim=aim)
-        assert self._decision is not None
-        return self._decision.promoted
+            known = self._decide(suggest, paused, number=number, live=live, aim=aim)
+        return known.promoted
 
     @property
     def _seeks_best(self) -> bool:
         """Whether one best configuration is sought, not the best of each value or a front."""
         return self._run.second is None and not self._run.questions
-
-    @property
-    def knows_ends(self) -> bool:
-        """Whether `finisher` chooses."""
-        return self._seeks_best and self._run.sampler == "curves"
 
     def finisher(self, paused: Collection[int], *, live: Collection[int], leader: bool) -> int | None:
         """The paused trial of which most improvement is expected for each epoch to go; None if none waits.
@@ -152,12 +146,13 @@ class CurvesSampler:
         Before there are enough trials to fit the process, it is the best one at the rungs.
 
         Args:
-            leader: only the most promising of all trials counts, if it waits.
+            leader: only the most promising of all trials counts, and the best one at the rungs, if it waits.
         """
         weighed, surrogate = self._weighed(paused), self._fit()
         if leader or surrogate is None:
-            order = self._rungs.pooled() if surrogate is None else [t.number for t in surrogate.most_promising(1)]
-            return next((number for number in order[: 1 if leader else None] if number in paused), None)
+            order = self._rungs.pooled()[: 1 if leader else None]
+            order = [*(trial.number for trial in surrogate.most_promising(1)), *order] if surrogate else order
+            return next((number for number in order if number in paused), None)
         if not weighed:
             return None
         gains = self._improvement(surrogate, self._as_tried(weighed), self._as_tried(sorted(live)), ANYWHERE)
@@ -221,19 +216,21 @@ class CurvesSampler:
 
     def _decide(
         self, suggest: Suggest, paused: Collection[int], *, number: int, live: Collection[int], aim: Aim
-    ) -> None:
-        surrogate, weighed = self._fit(), self._weighed(paused)
-        assert surrogate is not None
+    ) -> _Decision:
+        surrogate, weighed = cast("Surrogate", self._fit()), self._weighed(paused)
         new = self._new(suggest, surrogate, number=number, aim=aim)
         asked = [*self._as_tried(weighed), *((params, -1 - place) for place, params in enumerate(new))]
         promoted, configuration = None, {}
         if asked:
             running = self._as_tried(sorted(live))
             gains = (self._knowledge if self._seeks_best else self._improvement)(surrogate, asked, running, aim)
+            if new and gains.max() < _LEAST_GAIN and self._listed.left(suggest, tried=self.tried):
+                gains[: len(weighed)] = -np.inf  # a look at the few configurations that are left costs less
             best = int(gains.argmax())
             promoted = weighed[best] if best < len(weighed) else None
             configuration = new[int(gains[len(weighed) :].argmax())] if new else {}
         self._decision = _Decision((number, frozenset(live), frozenset(paused)), aim, promoted, configuration)
+        return self._decision
 
     def _weighed(self, paused: Collection[int]) -> list[int]:
         return [n for n in self._rungs.pooled() if n in paused][:MAX_WEIGHED] if paused else []

@@ -40,6 +40,9 @@ class Begun:
     num_new: int
     """Trials that are still to be sampled, or have been enqueued by another program."""
 
+    has_all: bool = False
+    """Whether every configuration of the space has been tried."""
+
     @classmethod
     def read(cls, study: optuna.Study, run: Run, space: Space, examine: Examine) -> "Begun":
         """What is stored in a study that was opened for reading.
@@ -63,6 +66,7 @@ class Begun:
             num_asked=ledger.num_asked - num_waiting - num_added,
             num_added=num_added,
             num_new=num_open + num_waiting,
+            has_all=search.proposals.exhausted(space.suggest),
         )
 
     @property
@@ -87,6 +91,8 @@ class Begun:
             said += f", {self.num_added} added by `ctl` {'waits' if self.num_added == 1 else 'wait'}"
         if not is_over:
             return f"{said}; the resumed search would train next:"
+        if self.has_all:
+            return f"{said}; every configuration of the space has been tried"
         if self.num_new:
             return f"{said}; no new trial begins because of --until-gain, and --until-gain 0 lets new ones begin"
         return f"{said}; nothing is left to train; --trials with a larger number adds some"

@@ -23,7 +23,7 @@ from search.process.silence import doing
 from search.process.text import counted, describe_saving, duration, printable
 from search.runtime.resources import Resources
 from search.scheduling.baseline import describe_reduction
-from search.scheduling.configurations import describe_few
+from search.scheduling.configurations import at_most, describe_few
 from search.scheduling.constraints import Examine
 from search.storage.run import Run
 from spaces.objectives import DEFAULT_GOALS
@@ -122,6 +122,7 @@ def show_preview(
     _show_configurations(run, space, draws, examine, console=console)
     if begun is not None and run.sampler not in BLIND:
         console.print("(as drawn now; what is learnt from each trial changes those after it)")
+    run = at_most(run, space) if begun is None else run
     forecast = _measure(run, space, dataset, resources, examine=examine, console=console, begun=begun)
     _show_forecast(run, forecast, resources, console=console, begun=begun)
     return forecast, draws

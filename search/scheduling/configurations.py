@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from search.algorithms.candidates import agrees
 from search.process.text import counted
 from search.storage.run import Run
 from spaces.finite import all_configurations
@@ -57,23 +58,23 @@ def _unused(name: str, space: Space) -> str:
     return f"{name[:80]} {why}{did_you_mean(name, known)}"
 
 
-def once_each(run: Run, space: Space) -> Run:
-    """The run with no more trials than its space has configurations, where its sampler repeats none."""
+def at_most(run: Run, space: Space) -> Run:
+    """The run with no more trials than its space has configurations, where its sampler repeats none: for a forecast."""
     number = _num_configurations(run, space)
     return run if number is None else replace(run, trials=min(run.trials, max(number, len(run.plan))))
 
 
 def describe_few(run: Run, space: Space) -> list[str]:
-    """A line if the trials are all configurations that the space has."""
+    """A line if the space has fewer configurations than trials are asked for."""
     number = _num_configurations(run, space)
-    if number is None or number > run.trials:
+    if number is None or number >= run.trials:
         return []
-    return [f"the space has {counted(number, 'configuration')}, and each is trained once"]
+    return [f"the space has only {counted(number, 'configuration')}: the search ends when all have been tried"]
 
 
 def _num_configurations(run: Run, space: Space) -> int | None:
     """None if they are many, or are repeated."""
     if run.sampler != "curves" or run.questions:
         return None
-    found, fixed = all_configurations(space.suggest), set(run.fixed.items())
-    return None if found is None else sum(fixed <= set(params.items()) for params in found)
+    found = all_configurations(space.suggest)
+    return None if found is None else sum(agrees(params, run.fixed) for params in found)

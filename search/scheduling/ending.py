@@ -53,7 +53,7 @@ class Ending:
         """
         if self._run.questions:
             return self._of_levels(paused, live=live, is_over=is_over)
-        if self._curves.knows_ends:
+        if self._run.sampler == "curves" and self._run.second is None:
             return self._curves.finisher(paused, live=live, leader=self._has_enough(live))
         promoted = self._rungs.undominated(paused) if isinstance(self._rungs, FrontRungs) else None
         promoted = self._rungs.promotion(paused) if promoted is None else promoted

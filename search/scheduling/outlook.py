@@ -112,7 +112,7 @@ class Outlook:
         Where the search trains more in an hour than the rule looks ahead, it is the shorter time that this takes.
         """
         elapsed = max(time.monotonic() - self._began, 1e-3)
-        if not self._epochs:
+        if not self._epochs or self._proposals.exhausted(self._suggest):
             return None
         hourly = HOUR_SECONDS * self._epochs / elapsed
         epochs = max(1, min(math.ceil(hourly), self.horizon))

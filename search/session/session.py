@@ -30,7 +30,7 @@ from search.runtime.mps import Mps
 from search.runtime.resources import Resources
 from search.scheduling.baseline import describe_reduction
 from search.scheduling.checkpoints import check_storage
-from search.scheduling.configurations import describe_few, once_each
+from search.scheduling.configurations import describe_few
 from search.scheduling.constraints import make_examiner
 from search.scheduling.messages import Events
 from search.scheduling.search import Search
@@ -268,7 +268,7 @@ def _open_new(options: Options, resources: Resources) -> Session:
     asked = {question.parameter for question in run.questions}
     run = replace(run, priors=resolve_priors(options.expectations, space, fixed=run.fixed, asked=asked))
     run = replace(run, earlier=take(options.earlier, runs_dir=options.runs_dir, run=run, space=space))
-    run = once_each(with_plan(run, space, examine, tries=options.tries), space)
+    run = with_plan(run, space, examine, tries=options.tries)
     run = replace(run, forecast=kept_forecast(options.runs_dir, run))
     return Session(
         options=options, run=run, run_dir=run_dir, space=space, dataset=dataset, resources=resources, new=True
