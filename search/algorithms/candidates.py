@@ -22,6 +22,8 @@ NUM_PARENTS, NUM_NEAR, NUM_MOVED = 5, 10, 20
 moved a little along the ranges of about half of the parameters."""
 _STEPS = 0.01, 0.2
 """Least and greatest standard deviation of a move, as a share of the range."""
+_LAST = 20
+"""Configurations of a space that are so few that they are begun before paused trials of little promise continue."""
 NUM_STRATA = 10
 """Parts into which the first trials divide the range of each parameter."""
 NO_PRIORS = Priors()
@@ -91,7 +93,7 @@ class Listed:
     """The configurations of a space that has few of them; they are listed when they are first asked for."""
 
     def __init__(self) -> None:
-        self._known: list[dict[str, Any]] | None = None
+        self._known: list[tuple[Identity, dict[str, Any]]] | None = None
         self._is_known = False
 
     def left(
@@ -99,10 +101,17 @@ class Listed:
     ) -> list[dict[str, Any]] | None:
         """Those that are not tried and have the held values; None if the space has many, or fails."""
         if not self._is_known:
-            self._known, self._is_known = all_configurations(suggest), True
+            found = all_configurations(suggest)
+            self._known = None if found is None else [(identity(params), params) for params in found]
+            self._is_known = True
         if self._known is None:
             return None
-        return [params for params in self._known if identity(params) not in tried and agrees(params, held or {})]
+        return [params for key, params in self._known if key not in tried and (not held or agrees(params, held))]
+
+    def are_last(self, suggest: Suggest, *, tried: Container[Identity]) -> bool:
+        """Whether the space has so few configurations left that a short training of each costs little."""
+        left = self.left(suggest, tried=tried)
+        return left is not None and len(left) <= _LAST
 
 
 def first(

@@ -31,7 +31,7 @@ MAX_WEIGHED = 100
 FIRST_OF_LEVEL = 5
 """Trials of each level of a question before the process is fitted."""
 _LEAST_GAIN = 1e-3
-"""For less, in units of the score for each epoch, a space with few configurations is tried to its end first."""
+"""For less, in units of the score for each epoch, the last few configurations of a space are begun first."""
 TRIALS_A_DRAW = 5
 """For this many trials in a row the same candidates are used, without those that were tried: drawing them is slow."""
 
@@ -224,8 +224,13 @@ class CurvesSampler:
         if asked:
             running = self._as_tried(sorted(live))
             gains = (self._knowledge if self._seeks_best else self._improvement)(surrogate, asked, running, aim)
-            if new and gains.max() < _LEAST_GAIN and self._listed.left(suggest, tried=self.tried):
-                gains[: len(weighed)] = -np.inf  # a look at the few configurations that are left costs less
+            if (
+                self._seeks_best
+                and new
+                and gains.max() < _LEAST_GAIN
+                and self._listed.are_last(suggest, tried=self.tried)
+            ):
+                gains[: len(weighed)] = -np.inf
             best = int(gains.argmax())
             promoted = weighed[best] if best < len(weighed) else None
             configuration = new[int(gains[len(weighed) :].argmax())] if new else {}

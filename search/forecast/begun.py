@@ -39,7 +39,6 @@ class Begun:
     """Trials that the requests have added, which have not begun."""
     num_new: int
     """Trials that are still to be sampled, or have been enqueued by another program."""
-
     has_all: bool = False
     """Whether every configuration of the space has been tried."""
 
