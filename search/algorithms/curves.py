@@ -72,7 +72,7 @@ class CurvesSampler:
         """Configurations that are not new."""
         self._surrogate: Surrogate | Tradeoff | None = None
         self._is_fitted = False
-        self._listed, self._drawn = Listed(), cast("tuple[int, Candidates] | None", None)
+        self.listed, self._drawn = Listed(), cast("tuple[int, Candidates] | None", None)
         self._decision: _Decision | None = None
         self._gains: dict[tuple[Any, ...], float | None] = {}
         """The last decision, and the gains that have been asked for, as long as nothing new is known."""
@@ -91,15 +91,11 @@ class CurvesSampler:
         """
         if self._fit() is None:
             seeds = {"seed": self._run.seed, "trial_seed": derive_seed(self._run.seed, number)}
-            return first(suggest, self._priors, self.tried, self._listed, number=number, held=dict(aim.held), **seeds)
+            return first(suggest, self._priors, self.tried, self.listed, number=number, held=dict(aim.held), **seeds)
         known = self._decision
         if known is None or known.situation[:2] != (number, frozenset(live)) or known.aim != aim:
             known = self._decide(suggest, (), number=number, live=live, aim=aim)
         return known.configuration
-
-    def has_all(self, suggest: Suggest, aim: Aim) -> bool:
-        """Whether every configuration has been tried; False where that is not known."""
-        return self._listed.left(suggest, tried=self.tried, held=dict(aim.held)) == []
 
     def promotion(
         self,
@@ -228,7 +224,7 @@ class CurvesSampler:
                 self._seeks_best
                 and new
                 and gains.max() < _LEAST_GAIN
-                and self._listed.are_last(suggest, tried=self.tried)
+                and self.listed.are_last(suggest, tried=self.tried)
             ):
                 gains[: len(weighed)] = -np.inf
             best = int(gains.argmax())
@@ -267,7 +263,7 @@ class CurvesSampler:
             parents = [*surrogate.most_promising(NUM_PARENTS, among=aim.rivals), *parents]
             parents = list({parent.number: parent for parent in parents}.values())
         space = {"tried": self.tried, "held": dict(aim.held)}
-        return self._candidates(suggest, number).new(parents, **space) or self._listed.left(suggest, **space) or []
+        return self._candidates(suggest, number).new(parents, **space) or self.listed.left(suggest, **space) or []
 
     def _candidates(self, suggest: Suggest, number: int) -> Candidates:
         turn = number // TRIALS_A_DRAW

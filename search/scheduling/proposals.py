@@ -175,9 +175,8 @@ class Proposals:
         if run.sampler != "curves" or run.questions or len(self.ledger.made) < len(run.plan):
             return False
         self._catch_up()
-        return self._curves.has_all(suggest, self._aim(None)) and not all(
-            is_infeasible(trial) for trial in self.ledger.own_trials
-        )
+        left = self._curves.listed.left(suggest, tried=self._curves.tried, held=self._allocation.held(None))
+        return left == [] and not all(is_infeasible(trial) for trial in self.ledger.own_trials)
 
     def news(self, suggest: Suggest) -> list[str]:
         """A line for each level of a question that has been given up since the last call; and once, that the space has
