@@ -72,7 +72,8 @@ class CurvesSampler:
         """Configurations that are not new."""
         self._surrogate: Surrogate | Tradeoff | None = None
         self._is_fitted = False
-        self.listed, self._drawn = Listed(), cast("tuple[int, Candidates] | None", None)
+        self.listed = Listed()
+        self._drawn: tuple[int, Candidates] | None = None
         self._decision: _Decision | None = None
         self._gains: dict[tuple[Any, ...], float | None] = {}
         """The last decision, and the gains that have been asked for, as long as nothing new is known."""
@@ -220,12 +221,8 @@ class CurvesSampler:
         if asked:
             running = self._as_tried(sorted(live))
             gains = (self._knowledge if self._seeks_best else self._improvement)(surrogate, asked, running, aim)
-            if (
-                self._seeks_best
-                and new
-                and gains.max() < _LEAST_GAIN
-                and self.listed.are_last(suggest, tried=self.tried)
-            ):
+            last = self._seeks_best and self.listed.are_last(suggest, tried=self.tried)
+            if new and last and gains.max() < _LEAST_GAIN:
                 gains[: len(weighed)] = -np.inf
             best = int(gains.argmax())
             promoted = weighed[best] if best < len(weighed) else None
