@@ -58,7 +58,7 @@ class Candidates:
             num_moved: configurations that are moved a little from each parent.
         """
         self._suggest, self._seed, self._priors, self._num_moved = suggest, seed, priors, num_moved
-        self._drawn: dict[tuple[int, Identity], list[dict[str, Any]]] = {}
+        self._drawn: dict[tuple[int, Identity], dict[Identity, dict[str, Any]]] = {}
 
     def new(
         self, parents: Sequence[FrozenTrial], *, tried: Container[Identity], held: Mapping[str, Any] | None = None
@@ -71,12 +71,14 @@ class Candidates:
                 values.
         """
         held = held or {}
-        drawn = [*self._draw(-1, {}, NUM_ANYWHERE, held)]
+        drawn = dict(self._draw(-1, {}, NUM_ANYWHERE, held))
         for parent in parents:
-            drawn += self._draw(parent.number, parent.params, NUM_NEAR, held)
-        return [params for key, params in {identity(params): params for params in drawn}.items() if key not in tried]
+            drawn |= self._draw(parent.number, parent.params, NUM_NEAR, held)
+        return [params for key, params in drawn.items() if key not in tried]
 
-    def _draw(self, parent: int, near: Mapping[str, Any], count: int, held: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def _draw(
+        self, parent: int, near: Mapping[str, Any], count: int, held: Mapping[str, Any]
+    ) -> dict[Identity, dict[str, Any]]:
         key = parent, identity(held)
         if key not in self._drawn:
             generator = random.Random(f"{self._seed}/{parent}")
@@ -85,7 +87,7 @@ class Candidates:
                 varied += [_move(self._suggest, near, generator, held, self._priors) for _ in range(self._num_moved)]
             if held and near:
                 varied.append(_draw(self._suggest, {**near, **held}, lambda _: generator.random(), self._priors))
-            self._drawn[key] = [params for params in varied if params]
+            self._drawn[key] = {identity(params): params for params in varied if params}
         return self._drawn[key]
 
 

@@ -57,14 +57,12 @@ def likeness(a: np.ndarray, b: np.ndarray, categorical: Sequence[bool], *, lengt
     """
     (a, rows), (b, columns) = distinct(a), distinct(b)
     product, total = np.ones((len(a), len(b))), np.zeros((len(a), len(b)))
-    differ = np.zeros((len(a), len(b)))
-    for column, is_choice in enumerate(categorical):
-        one, other = a[:, column, None], b[:, column]
-        if is_choice:  # an inactive parameter counts as another choice
-            differ += np.nan_to_num(one, nan=-1) != np.nan_to_num(other, nan=-1)
-            continue
-        apart = np.abs(one - other)
-        inactive = np.isnan(one), np.isnan(other)
+    choices = np.array(categorical, dtype=bool)
+    differ = _num_different(a[:, choices], b[:, choices])
+    missing = np.isnan(a), np.isnan(b)
+    for column in np.flatnonzero(~choices).tolist():
+        apart = np.abs(a[:, column, None] - b[:, column])
+        inactive = missing[0][:, column, None], missing[1][:, column]
         if inactive[0].any() or inactive[1].any():
             apart = np.where(inactive[0] | inactive[1], inactive[0] != inactive[1], apart)
         matern = _matern(apart, length)
@@ -76,9 +74,20 @@ def likeness(a: np.ndarray, b: np.ndarray, categorical: Sequence[bool], *, lengt
     return ((product + total / max(len(categorical), 1)) / 2)[np.ix_(rows, columns)]
 
 
+def _num_different(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """In how many choices the rows of a differ from those of b, (N, M); an inactive parameter counts as a choice."""
+    codes = [np.where(np.isnan(rows), 0, rows + 1).astype(int) for rows in (a, b)]
+    marks = np.eye(1 + max(int(rows.max(initial=0)) for rows in codes))
+    one, other = (marks[rows].reshape(len(rows), -1) for rows in codes)
+    return a.shape[1] - one @ other.T
+
+
 def _matern(apart: np.ndarray, length: float) -> np.ndarray:
     """The Matern 5/2 function of a distance r: (1 + s + s^2 / 3) exp(-s), s = sqrt(5) r / length."""
     scaled = np.sqrt(5) / length * apart
+    factor = scaled * scaled
+    factor /= 3
+    factor += 1 + scaled
     found = np.exp(-scaled)
-    found *= 1 + scaled + scaled**2 / 3
+    found *= factor
     return found

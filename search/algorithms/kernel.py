@@ -63,7 +63,8 @@ class Kernel:
             alike: the likeness m of the configurations, if it is known.
         """
         alike = self.likeness(a, b) if alike is None else alike
-        apart = np.abs(a.epochs[:, None] - b.epochs)
+        at_once = len(b.epochs) > 0 and (b.epochs == b.epochs[0]).all()  # then one column serves for all
+        apart = np.abs(a.epochs[:, None] - (b.epochs[:1] if at_once else b.epochs))
         same = a.numbers[:, None] == b.numbers
         near = np.exp(-apart / _BOTH_LENGTH)
         return _EPOCH * np.exp(-apart / _EPOCH_LENGTH) + _CONFIGURATION * alike + near * (_BOTH * alike + _TRIAL * same)
