@@ -5,6 +5,7 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from analysis.impact.across import Agreement, Contrast, contrasts
 from analysis.impact.effect import Effect
 from analysis.impact.effects import full_effects
 from analysis.plots.compare import plot_contrasts, plot_course
-from analysis.prose.compare import answer_lines, best_line, course_line, effect_line, notes, warnings
+from analysis.prose.compare import _unfinished, answer_lines, best_line, course_line, effect_line, notes, warnings
 from analysis.scores.versus import difference, match, paired_rows
 from analysis.statistics.bootstrap import Interval, unpaired
 from analysis.studies.alike import Data, data_relation, settings, space_table
@@ -472,3 +473,14 @@ def test_published_runs_of_other_metrics_are_set_beside_each_other_without_a_com
     assert "not compared" in page
     assert "their effects are" not in page
     assert "could not be drawn" not in page
+
+
+def test_a_search_that_has_ended_with_fewer_trials_is_not_called_unfinished():
+    def said(*states: str) -> str:
+        rows = pd.DataFrame({"state": list(states)})
+        side: Any = SimpleNamespace(name="a", run=SimpleNamespace(trials=4), trials=SimpleNamespace(trials=rows))
+        return _unfinished(side)
+
+    assert said("complete", "stopped", "stopped", "failed") == ""
+    assert said("complete", "stopped") == "a has 2 of the 4 trials that were asked for."
+    assert said("complete", "unfinished") == "a is not finished: 1 of 4 trials have ended."

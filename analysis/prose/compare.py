@@ -59,6 +59,8 @@ def _unfinished(side: Side) -> str:
     ended = int(rows["state"].isin(["complete", "stopped", "failed"]).sum())
     if ended >= side.run.trials:
         return ""
+    if ended == len(rows):  # a space with few configurations that has been tried to its end, for instance
+        return f"{side.name} has {ended} of the {side.run.trials} trials that were asked for."
     return f"{side.name} is not finished: {ended} of {side.run.trials} trials have ended."
 
 
