@@ -482,5 +482,5 @@ def test_a_search_that_has_ended_with_fewer_trials_is_not_called_unfinished():
         return _unfinished(side)
 
     assert said("complete", "stopped", "stopped", "failed") == ""
-    assert said("complete", "stopped") == "a has 2 of the 4 trials that were asked for."
+    assert said("complete", "stopped") == "a: 2 of 4 trials have ended."
     assert said("complete", "unfinished") == "a is not finished: 1 of 4 trials have ended."

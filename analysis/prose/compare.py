@@ -57,11 +57,8 @@ def _unfinished(side: Side) -> str:
         return ""
     rows = side.trials.trials
     ended = int(rows["state"].isin(["complete", "stopped", "failed"]).sum())
-    if ended >= side.run.trials:
-        return ""
-    if ended == len(rows):  # a space with few configurations that has been tried to its end, for instance
-        return f"{side.name} has {ended} of the {side.run.trials} trials that were asked for."
-    return f"{side.name} is not finished: {ended} of {side.run.trials} trials have ended."
+    unfinished = " is not finished" * (ended < len(rows))  # a space may have fewer configurations than trials
+    return f"{side.name}{unfinished}: {ended} of {side.run.trials} trials have ended." * (ended < side.run.trials)
 
 
 def notes(sides: Sequence[Side]) -> list[str]:
