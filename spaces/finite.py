@@ -11,16 +11,15 @@ MAX_CONFIGURATIONS = 1000
 """Spaces with more configurations are not listed."""
 
 
-def all_configurations(suggest: Suggest, *, at_most: int = MAX_CONFIGURATIONS) -> list[dict[str, Any]] | None:
-    """The parameters of every configuration of a space; None if they are more than `at_most`, or `suggest` fails.
+def all_configurations(suggest: Suggest) -> list[dict[str, Any]] | None:
+    """The parameters of every configuration of a space; None if there are too many, or `suggest` fails.
 
-    A parameter may depend on those that were asked before it. Choices vary slowest in the parameter that is asked
-    first.
+    A parameter may depend on those that were asked before it. The one that is asked first varies slowest.
     """
     found: list[dict[str, Any]] = []
     path: list[int] = []
     while True:
-        trial = _Walk(path, at_most)
+        trial = _Walk(path)
         try:
             suggest(trial)
         except Exception:  # _TooManyError, or an error of the space, which is reported when a trial is sampled
@@ -29,7 +28,7 @@ def all_configurations(suggest: Suggest, *, at_most: int = MAX_CONFIGURATIONS) -
         path = _next(trial.taken, trial.lengths)
         if not path:
             return found
-        if len(found) == at_most:
+        if len(found) == MAX_CONFIGURATIONS:
             return None
 
 
@@ -48,9 +47,9 @@ class _TooManyError(Exception):
 class _Walk(AskedTrial):
     """Answers with the values at given places of their ranges, then with the first value of each range."""
 
-    def __init__(self, path: Sequence[int], at_most: int) -> None:
+    def __init__(self, path: Sequence[int]) -> None:
         super().__init__()
-        self._path, self._at_most = path, at_most
+        self._path = path
         self.taken: list[int] = []
         """The place of each value in its range."""
         self.lengths: list[int] = []
@@ -60,7 +59,7 @@ class _Walk(AskedTrial):
         if name in self.params:
             return self.params[name]
         length = _num_values(distribution)
-        if length is None or length > self._at_most:
+        if length is None or length > MAX_CONFIGURATIONS:
             raise _TooManyError
         turn = len(self.taken)
         self.taken.append(self._path[turn] if turn < len(self._path) else 0)
