@@ -28,6 +28,25 @@ with RaySession(one, address=None, debug=False, on_lost=print).up():
     pid, warm = ray.get(_ActorClassCache().get(Probe).remote().process.remote())
 print(pid in ready, warm)
 """
+SIGNALLED_AT_THE_END = """
+import os, signal
+from ray._private.node import Node
+from search.runtime.cluster import RaySession, Resources
+
+received, kill = [], Node._kill_process_type
+
+def kill_and_signal(*words, **options):
+    kill(*words, **options)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+one = Resources(slots=1, cpus_per_trial=1, gpus_per_trial=0.0)
+with RaySession(one, address=None, debug=False, on_lost=print).up():
+    signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))
+    Node._kill_process_type = kill_and_signal
+as_ray_ends = len(received)
+os.kill(os.getpid(), signal.SIGTERM)
+print(as_ray_ends > 1, len(received) - as_ray_ends)
+"""
 COMPILER = """
 import inspect
 import sys
@@ -64,6 +83,10 @@ def _python(script: str, *words: str) -> str:
 
 def test_a_trial_begins_in_a_worker_that_stood_ready():
     assert _python(READY).splitlines()[-1] == "True True"
+
+
+def test_a_signal_while_ray_ends_reaches_the_handler_of_this_process():
+    assert _python(SIGNALLED_AT_THE_END).splitlines()[-1] == "True 1"
 
 
 def test_an_optimizer_does_without_the_compiler_which_is_there_when_it_is_asked_for():

@@ -143,6 +143,13 @@ def _signal_of(error: BaseException | None) -> int | None:
     return None
 
 
+def reinstall_handlers() -> None:
+    """Install the handlers of this process again, after a library has removed them without Python's knowledge."""
+    if in_main_thread():
+        for number in STOP_SIGNALS:
+            signal.signal(number, signal.getsignal(number))
+
+
 @contextmanager
 def others_overruled() -> Iterator[None]:
     """Inside and afterwards, a signal raises `Stopped`, even if a library installs a handler that exits."""

@@ -16,7 +16,7 @@ from search.process.signals import others_overruled, witnessed
 from search.runtime import private_ray
 from search.runtime.guard import LastWords, RayGuard, RayLostError, Reaper
 from search.runtime.parcel import pack_code
-from search.runtime.private_ray import WARM_UP, warming
+from search.runtime.private_ray import WARM_UP, shut_down, warming
 from search.runtime.probe import Probe
 from search.runtime.resources import Resources, living_nodes, share_nodes
 from trainables.plain import is_plain
@@ -84,8 +84,6 @@ class RaySession:
             RayStartError: the private Ray did not come up.
         """
         self._prepare()
-        import ray
-
         scratch = make_scratch(short=True)
         guard: RayGuard | None = None
         reaper = Reaper(scratch, last_words=self.last_words)
@@ -101,7 +99,7 @@ class RaySession:
         finally:
             if guard is not None:
                 guard.stop()
-            ray.shutdown()
+            shut_down()
             reaper.stop()
             if guard is not None:
                 guard.kill_stragglers()
@@ -143,14 +141,12 @@ def attached(address: str) -> Iterator[None]:
     Raises:
         ValueError: there is none.
     """
-    import ray
-
     _attach(address, configure_logging=False, log_to_driver=False, logging_level=logging.ERROR)
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        ray.shutdown()
+        shut_down()
 
 
 def _attach(address: str, *, space: str = "", **quiet: Any) -> None:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psutil
 
@@ -20,6 +20,7 @@ from search.process.allotted import load
 from search.process.arguments import command
 from search.process.disk import shared_room
 from search.process.scratch import make_scratch
+from search.process.signals import reinstall_handlers
 from search.process.silence import doing
 from search.process.text import duration
 from trainables.plain import is_plain
@@ -87,11 +88,22 @@ def start(num_cpus: int, scratch: Path, *, say: Callable[[str], None], **quiet: 
         )
 
     def clear() -> None:
-        ray.shutdown()
+        shut_down()
         _end_since(before)
 
     with doing(_starting()):
         try_twice(init, clear=clear, say=say)
+
+
+def shut_down() -> None:
+    """Leave Ray, and end it if it is private.
+
+    Ray lets SIGTERM end the process at once from then on; the handlers of this process are installed again.
+    """
+    import ray
+
+    ray.shutdown()
+    reinstall_handlers()
 
 
 def _starting() -> Callable[[], str]:
@@ -172,7 +184,8 @@ def _fit_ray(*, debug: bool) -> None:
     A private Ray needs no autoscaler, no dashboard and, without --debug, no log monitor: these three Python processes
     cost two cores several seconds at every start. Its servers get a process group of their own, because a signal to the
     group of the search (`timeout`, a closed terminal) would end them before the search has saved and printed
-    everything. And they may take longer than 30 seconds to start.
+    everything. And they may take longer than 30 seconds to start. Their end takes long, too, and Ray has removed the
+    handler of SIGTERM by then.
     """
     if is_plain():
         return
@@ -187,6 +200,7 @@ def _fit_ray(*, debug: bool) -> None:
     if not hasattr(services.ConsolePopen, "of_its_own_group"):
         services.ConsolePopen = _in_own_group(services.ConsolePopen)
         services.get_node = _patient(services.get_node)
+        cast("Any", Node).kill_all_processes = _with_handlers(Node.kill_all_processes)
 
 
 def _in_own_group(popen: Any) -> Any:
@@ -213,6 +227,16 @@ def _patient(get_node: Callable[..., Any]) -> Callable[..., Any]:
             time.sleep(0.1)
 
     return ask
+
+
+def _with_handlers(end: Callable[..., None]) -> Callable[..., None]:
+    """An `end` of the servers before which the handlers of this process are installed again."""
+
+    def end_servers(*args: Any, **kwargs: Any) -> None:
+        reinstall_handlers()
+        end(*args, **kwargs)
+
+    return end_servers
 
 
 def _has_raylet() -> bool:
