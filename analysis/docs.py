@@ -173,7 +173,7 @@ def _operations(results: Any) -> dict[str, float]:
 def _describe_effort(trials: "Trials", run: Any) -> dict[str, Any]:
     """`num_epochs`, what these took (`computing`), the share of epochs that was `saved`, and `num_paused`."""
     from analysis import wording
-    from analysis.studies.trials import UNFINISHED
+    from analysis.studies.rows import UNFINISHED
     from search.process.text import share_saved
 
     num_epochs = int(trials.trials["epochs"].sum())

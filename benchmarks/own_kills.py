@@ -37,8 +37,9 @@ from optuna.trial import FrozenTrial, TrialState
 from benchmarks.soak import leftovers, members, name_of, read_from, wait_for
 from search.process.arguments import BROKEN_OFF, DONE
 from search.storage.run import read_run
+from search.storage.standings import best_trial
 from search.storage.study import open_study
-from search.storage.trials import best_trial, epochs_reached
+from search.storage.trials import epochs_reached
 from spaces.space import load
 from trainables.files import checkpoint
 from trainables.trainable import Selection, Setting, close

@@ -28,8 +28,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.process.arguments import DONE, SOME_FAILED
 from search.storage.run import read_run
+from search.storage.standings import best_trial
 from search.storage.study import open_study
-from search.storage.trials import best_trial, epochs_reached
+from search.storage.trials import epochs_reached
 
 ROOT = Path(__file__).resolve().parent.parent
 SLOTS = "--name soak --concurrent 2 --cpus-per-trial 1 --max-failures 100".split()

@@ -12,12 +12,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from benchmarks import rivals, until_gain
+from benchmarks import repeats, rivals, until_gain
 from benchmarks.harness import RESULTS, Interval
 from benchmarks.regret import tables
 
 DOCS = Path(__file__).parent.parent / "docs"
-PAGES = ("performance.md", "scaling.md", "how-to/stop-when-little-is-left.md")
+PAGES = ("performance.md", "scaling.md", "how-to/stop-when-little-is-left.md", "how-to/repeat-the-best.md")
 NETS = ("8-16-32", "16-32-64", "32-64-128")
 Result = dict[str, Any]
 
@@ -130,6 +130,7 @@ TABLES: dict[str, tuple[str, Callable[[Result], str]]] = {
     "packing": ("gpu_packing", packing),
     "until-gain": ("until_gain", until_gain.stated_table),
     "until-gain-short": ("until_gain", until_gain.short_table),
+    "repeats": ("repeats", repeats.table),
     "replay": ("replay", lambda result: tables(result["results"])),
     "rivals-tuning": ("rivals_tuning", lambda result: rivals.tables(result["results"])),
     "rivals-confirmation": ("rivals_confirmation", lambda result: rivals.tables(result["results"])),

@@ -120,15 +120,16 @@ def _facts(folder: Path) -> dict[str, Any]:
     from search.storage.lock import is_held
     from search.storage.requests import num_asked_for, requests_of
     from search.storage.run import read_run
+    from search.storage.standings import Standings
     from search.storage.study import open_study
-    from search.storage.trials import best_trial, is_infeasible
+    from search.storage.trials import is_infeasible
 
     run, study = read_run(folder), open_study(folder)
     trials = [t for t in study.trials if not is_infeasible(t)]
     asked = num_asked_for(run, requests_of(study))
     done = sum(t.state.is_finished() for t in trials)
     failed = sum(t.state == TrialState.FAIL for t in trials)
-    best, running = best_trial(trials, run.objective), is_held(folder)
+    best, running = Standings(run.objective, trials).best, is_held(folder)
     state = "finished" if done == len(trials) >= asked else f"{done} of {counted(max(asked, len(trials)), 'trial')}"
     return {
         "run": folder.name,
@@ -138,7 +139,7 @@ def _facts(folder: Path) -> dict[str, Any]:
         "running": running,
         "metric": run.metric,
         "best": None if best is None else best.value,
-        "trial": None if best is None else best.number,
+        "trial": None if best is None else best.trial.number,
     }
 
 

@@ -58,12 +58,12 @@ class FinishedRun:
     @property
     def best(self) -> BestTrial | None:
         """The best fully trained trial; None if there is none yet."""
-        from search.storage.trials import best_trial
+        from search.storage.standings import Standings
 
-        found = best_trial(self.study.trials, self.settings.objective)
-        if found is None or found.value is None:
+        found = Standings(self.settings.objective, self.study.trials).best
+        if found is None:
             return None
-        return BestTrial(number=found.number, value=found.value, params=dict(found.params))
+        return BestTrial(number=found.trial.number, value=found.value, params=dict(found.trial.params))
 
     def report(self, **options: Any) -> Path:
         """Write the HTML page, and return its path.

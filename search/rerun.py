@@ -136,7 +136,7 @@ def _choose(study: Any, run: Any, options: Options) -> Any:
     Raises:
         ValueError: there is no such trial, or it has no epoch.
     """
-    from search.storage.trials import best_trial
+    from search.storage.standings import best_trial
 
     trials = study.get_trials(deepcopy=False)
     if options.trial is None:

@@ -46,6 +46,15 @@ SEARCH = [
         ["--until-gain", "0.001", "--question", "batch_norm"],
         "--until-gain is for one best value, and --question compares several; leave one of them out",
     ),
+    (["--repeats", "0"], "--repeats must lie in [1, 100], got 0"),
+    (
+        ["--repeats", "3", "--question", "batch_norm"],
+        "--repeats is for one best value, and --question compares several; leave one of them out",
+    ),
+    (
+        ["--repeats", "3", "--objective", "weights"],
+        "--repeats is for one objective, and this search has a second one; leave --repeats out",
+    ),
     (["--objective", "weights:max"], "--objective weights: the direction is min, got max; leave :max out"),
     (
         ["--objective", "weights", "--until-gain", "0.1"],

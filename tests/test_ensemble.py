@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 from PIL import Image
 
@@ -190,7 +191,8 @@ def test_a_search_keeps_the_checkpoints_of_its_best_finished_trials(tmp_path: Pa
     keeper = CheckpointKeeper(tmp_path, SimpleNamespace(trials=[]), run)  # pyright: ignore[reportArgumentType]
     for number, loss in enumerate((0.5, 0.3, 0.9, 0.3, 0.1)):
         (tmp_path / trial_name(number) / "epoch-0001").mkdir(parents=True)
-        trial = create_trial(state=TrialState.COMPLETE, value=loss)
+        x = {"x": FloatDistribution(0, 9)}
+        trial = create_trial(state=TrialState.COMPLETE, value=loss, params={"x": float(number)}, distributions=x)
         trial.number = number
         keeper.clean(trial)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["trial-00001", "trial-00004"]

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from search.storage.run import read_run
+from search.storage.standings import best_trial
 from search.storage.study import open_study
-from search.storage.trials import best_trial
 from tests.own_spaces import PROGRAMS, skip_without_packages
 from tests.searching import ONE_SLOT, ROOT, RUNGWISE, Running, assert_sound, rungwise, table
 

@@ -16,8 +16,9 @@ import psutil
 import pytest
 
 from search.storage.run import read_run
+from search.storage.standings import best_trial
 from search.storage.study import open_study
-from search.storage.trials import best_trial, epochs_reached
+from search.storage.trials import epochs_reached
 from tests.searching import CALM, ROOT, Running, assert_sound, command, patience, search, table, trials_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]

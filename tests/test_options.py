@@ -23,8 +23,8 @@ from tests.mistakes import COMMANDS, MISTAKES
 from tests.searching import ROOT, command
 
 FLAGS = (
-    "space config name trials time_budget until_gain max_epochs min_epochs reduction_factor pruner sampler metric"
-    " objective keep_epoch fix set question prior earlier tries seed data_dir target task"
+    "space config name trials time_budget until_gain repeats max_epochs min_epochs reduction_factor pruner sampler"
+    " metric objective keep_epoch fix set question prior earlier tries seed data_dir target task"
     " drop types split folds image_size resize backbone runs_dir"
     " train_size max_weights max_macs resume force study_url storage keep_best address concurrent"
     " cpus_per_trial gpus_per_trial workers_per_trial env mps max_failures max_wait trial_timeout logger dry_run json"

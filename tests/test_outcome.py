@@ -16,7 +16,8 @@ from analysis.prose.unfinished import ahead
 from analysis.scores.constant import constant_error, constant_score
 from analysis.studies.amounts import busy_seconds, cost
 from analysis.studies.results import Entrant, FinalResults
-from analysis.studies.trials import STOPPED, UNFINISHED, Trials, read_trials
+from analysis.studies.rows import STOPPED, UNFINISHED
+from analysis.studies.trials import Trials, read_trials
 from tests.synthetic import make_run, make_study
 
 

@@ -10,7 +10,8 @@ import pytest
 from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
 
-from analysis.studies.trials import STOPPED, UNFINISHED, read_trials
+from analysis.studies.rows import STOPPED, UNFINISHED
+from analysis.studies.trials import read_trials
 from search.storage.events import read_events
 from search.storage.ledger import Ledger
 from search.storage.presence import StudyLostError

@@ -6,16 +6,18 @@ random, which says what searching was worth. They are named, and the winner amon
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any, Literal
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from analysis.studies.criterion import BASELINE, RANDOM, window
 from search.process.text import counted
 from search.scheduling.constraints import make_examiner
 from search.storage.run import Planned, Run
 from search.storage.seeds import fresh_seed
+from search.storage.standings import Standing, Standings
 from search.storage.trials import kept_epoch
 from spaces.space import Space
 
@@ -51,15 +53,22 @@ def rank(study: optuna.Study, run: Run) -> list[Contender]:
     """The completed configurations of a search, the best by the criterion first, each only once.
 
     A single value is the maximum of many noisy ones: the best of forty trials is lucky as a rule. The mean over the
-    last epochs takes out the luck of one epoch; that of a seed and of the validation rows remains, and is what the
-    fresh seeds and the test set measure.
+    last epochs takes out the luck of one epoch, and the mean over several trainings that of a seed; the rest is what
+    the fresh seeds and the test set measure.
     """
-    found: dict[str, Contender] = {}
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-        contender = _of_trial(trial, run)
-        if contender is not None:
-            found.setdefault(repr(sorted(trial.params.items())), contender)
-    return sorted(found.values(), key=lambda c: (run.objective.order(c.criterion or 0.0), c.trial))
+    standings = Standings(run.objective, study.get_trials(deepcopy=False))
+    found = [(bool(one.failed), contender) for one in standings.all if (contender := _of_standing(one, run))]
+    return [c for _, c in sorted(found, key=lambda f: (f[0], run.objective.order(f[1].criterion or 0.0), f[1].trial))]
+
+
+def _of_standing(standing: Standing, run: Run) -> Contender | None:
+    """The contender of a configuration, with the means over its trainings."""
+    each = [contender for trial in standing.trials if (contender := _of_trial(trial, run)) is not None]
+    if len(each) < 2:
+        return next(iter(each), None)
+    oldest = min(each, key=lambda contender: contender.trial or 0)
+    values = {name: fmean(getattr(one, name) for one in each) for name in ("search_value", "criterion")}
+    return replace(oldest, **values)
 
 
 def _of_trial(trial: FrozenTrial, run: Run) -> Contender | None:

@@ -14,7 +14,8 @@ from optuna.trial import FrozenTrial, TrialState
 from analysis.evaluation.contenders import Contender
 from search.storage.folder import trial_name
 from search.storage.run import Planned, Run
-from search.storage.trials import best_trials, num_weights
+from search.storage.standings import Standings
+from search.storage.trials import num_weights
 from spaces.space import Space
 from trainables.data.dataset import Dataset
 from trainables.files import checkpoint
@@ -106,9 +107,9 @@ def collect_kept(run_dir: Path, run: Run, study: optuna.Study) -> list[Network]:
         raise ValueError("--ensemble trials needs one network per trial; with folds, use --ensemble networks")
     if run.storage is not None:
         raise ValueError(f"--ensemble trials needs checkpoints in the run folder, not at {run.storage}")
-    best = best_trials(study.get_trials(deepcopy=False), run.objective, count=run.keep_best)
+    best = Standings(run.objective, study.get_trials(deepcopy=False)).first(run.keep_best)
     found = []
-    for trial in best:
+    for trial in (trial for standing in best for trial in standing.trials):
         folder = run_dir / "checkpoints" / trial_name(trial.number)
         if _fault(trial, folder, epochs=run.epochs) is None:
             contender = Contender(name=f"trial-{trial.number}", params=trial.params, trial=trial.number)

@@ -6,7 +6,8 @@ from numbers import Real
 import pandas as pd
 
 from analysis.studies.parameters import label
-from analysis.studies.trials import COMPLETE, FAILED, INFEASIBLE, STOPPED, UNFINISHED, Trials
+from analysis.studies.rows import COMPLETE, FAILED, INFEASIBLE, STOPPED, UNFINISHED
+from analysis.studies.trials import Trials
 from analysis.wording import one_line
 from search.process.text import counted
 

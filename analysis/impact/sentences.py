@@ -31,8 +31,9 @@ def opposed(effect: Effect, parameter: Parameter, trials: Trials) -> str:
     """How many of the best trials use the worse value, if most of them do."""
     if not effect.found:
         return ""
-    ranked = (trials.sign * trials.complete["value"].dropna()).nlargest(NUM_TOP).index
-    used = trials.complete.loc[ranked, f"params_{parameter.name}"].dropna()
+    rows = trials.configurations
+    ranked = (trials.sign * rows["value"].dropna()).nlargest(NUM_TOP).index
+    used = rows.loc[ranked, f"params_{parameter.name}"].dropna()
     better, worse = effect.better, effect.worse
     if (effect.estimate * trials.sign) < 0:  # of an on/off parameter True is compared with False, even if it is worse
         better, worse = worse, better

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.studies.trials import COMPLETE, STOPPED, UNFINISHED, Trials
+from analysis.studies.rows import COMPLETE, STOPPED, UNFINISHED
+from analysis.studies.trials import Trials
 from search.process.text import counted, share_saved
 
 LIMITS = (

@@ -23,7 +23,8 @@ from analysis.plots import style
 from analysis.plots.cost import COSTS, is_log_cost, pareto
 from analysis.plots.search import MOST_AXES, color_range, epoch_label, history, kept_point, slices
 from analysis.studies.parameters import Parameter, label
-from analysis.studies.trials import COMPLETE, STATES, Trials
+from analysis.studies.rows import COMPLETE, STATES
+from analysis.studies.trials import Trials
 
 _COLORS = 24
 _COST_FIGURES = {"pareto_weights": "weights", "pareto_seconds": "seconds"}

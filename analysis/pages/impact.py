@@ -17,7 +17,8 @@ from analysis.pages.summary import effect_table, untold
 from analysis.plots import plot_effect, plot_interactions
 from analysis.studies.amounts import difference_text
 from analysis.studies.present import in_present_ranges
-from analysis.studies.trials import STOPPED, UNFINISHED, Trials
+from analysis.studies.rows import STOPPED, UNFINISHED
+from analysis.studies.trials import Trials
 from search.process.text import counted
 
 

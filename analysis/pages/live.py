@@ -17,9 +17,10 @@ from analysis.pages.page import Facts, Fold, Fragment, Picture, Poll, Section, m
 from analysis.pages.summary import best_table, states
 from analysis.prose.outcome import searched
 from analysis.studies.amounts import cost, value_text
+from analysis.studies.rows import FAILED, INFEASIBLE, UNFINISHED, WAITING
 from analysis.studies.steered import steered
 from analysis.studies.tradeoff import front_rows
-from analysis.studies.trials import FAILED, INFEASIBLE, UNFINISHED, WAITING, Trials
+from analysis.studies.trials import Trials
 from search.session.options import Options, resume_command
 from search.session.tradeoffs import evenly, shown_number
 from search.storage.run import Run

@@ -26,8 +26,9 @@ from analysis.plots.datasets import plot_classes, plot_examples
 from analysis.plots.drawing import Plot
 from analysis.studies.forecasts import compare
 from analysis.studies.parameters import label
+from analysis.studies.rows import FAILED, INFEASIBLE, STOPPED, UNFINISHED
 from analysis.studies.steered import request_table, steered
-from analysis.studies.trials import FAILED, INFEASIBLE, STOPPED, UNFINISHED, Trials
+from analysis.studies.trials import Trials
 from analysis.wording import count, named, spent
 from search.process.text import counted
 

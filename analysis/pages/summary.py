@@ -18,18 +18,9 @@ from analysis.studies.earlier import carried_over
 from analysis.studies.expectations import expectations
 from analysis.studies.parameters import label
 from analysis.studies.present import in_present_ranges, replaced_ranges
+from analysis.studies.rows import COMPLETE, FAILED, INFEASIBLE, STATES, STOPPED, UNFINISHED, WAITING
 from analysis.studies.steered import steered
-from analysis.studies.trials import (
-    COMPLETE,
-    FAILED,
-    INFEASIBLE,
-    STATES,
-    STOPPED,
-    UNFINISHED,
-    WAITING,
-    Trials,
-    config_of,
-)
+from analysis.studies.trials import Trials, config_of
 from search.process.text import counted
 from search.storage.run import Run
 

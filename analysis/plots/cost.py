@@ -11,7 +11,8 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.plots import style
 from analysis.plots.drawing import Plot
-from analysis.studies.trials import COMPLETE, Trials
+from analysis.studies.rows import COMPLETE
+from analysis.studies.trials import Trials
 
 COSTS = {"weights": "weights", "macs": "multiply-adds per row", "seconds": "training time (s)"}
 

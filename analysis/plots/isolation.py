@@ -6,7 +6,8 @@ from matplotlib.axes import Axes
 from analysis.impact.answers import Answer
 from analysis.plots import style
 from analysis.studies.parameters import label
-from analysis.studies.trials import COMPLETE, Trials
+from analysis.studies.rows import COMPLETE
+from analysis.studies.trials import Trials
 
 
 def plot_isolation(answer: Answer, trials: Trials, ax: Axes | None = None) -> Axes:

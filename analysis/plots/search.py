@@ -12,7 +12,8 @@ from matplotlib.ticker import MaxNLocator
 from analysis.plots import style
 from analysis.plots.drawing import Plot
 from analysis.studies.parameters import Parameter, label
-from analysis.studies.trials import COMPLETE, FAILED, INFEASIBLE, STATES, STOPPED, UNFINISHED, Trials
+from analysis.studies.rows import COMPLETE, FAILED, INFEASIBLE, STATES, STOPPED, UNFINISHED
+from analysis.studies.trials import Trials
 
 MOST_LINES, MOST_AXES = 150, 14
 """Trials and hyperparameters in parallel coordinates."""

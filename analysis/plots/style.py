@@ -15,7 +15,8 @@ from matplotlib.ticker import Formatter, FuncFormatter, LogLocator, MaxNLocator,
 
 from analysis.plots.ticks import name_ticks
 from analysis.studies.parameters import Parameter, label
-from analysis.studies.trials import COMPLETE, FAILED, INFEASIBLE, STOPPED, UNFINISHED, Trials
+from analysis.studies.rows import COMPLETE, FAILED, INFEASIBLE, STOPPED, UNFINISHED
+from analysis.studies.trials import Trials
 from analysis.wording import named, together
 from search.process.text import counted
 

@@ -5,7 +5,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from analysis.plots import style
-from analysis.studies.trials import COMPLETE, Trials
+from analysis.studies.rows import COMPLETE
+from analysis.studies.trials import Trials
 from spaces.second import Second, axis_label
 
 

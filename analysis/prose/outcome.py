@@ -155,15 +155,21 @@ def searched(trials: Trials, found: Described, *, final: str = "", answers: Sequ
         epochs = f"epoch {int(trials.best['kept_epoch'])} of {trials.full_epochs}"
         where = f"at {epochs}"
     reached, number = value_text(trials, sure.value), trials.best["number"]
-    facts: list[Fact] = [(label, reached, f"trial {number} {where}{_sureness(trials, sure, rows)}")]
+    facts: list[Fact] = [(label, reached, f"trial {number} {where}{_again(trials)}{_sureness(trials, sure, rows)}")]
     against, again = _against_baseline(trials, sure, rows), _retrained(trials, answers)
     facts += against.facts
     return Outcome(
         facts=tuple(facts),
-        sentence=f"{label}: {reached} (trial {number}, {epochs}){against.sentence}.",
+        sentence=f"{label}: {reached} (trial {number}, {epochs}{_again(trials)}){against.sentence}.",
         warnings=(*against.warnings, *again.warnings, *_chance_of_search(trials, sure, found)),
         note=" ".join(filter(None, (again.note, _luck(sure, final)))),
     )
+
+
+def _again(trials: Trials) -> str:
+    """That the value of the best configuration is a mean; empty for one training."""
+    count = 1 if trials.best is None else int(trials.best["trainings"])
+    return f", the mean of {counted(count, 'training')}" if count > 1 else ""
 
 
 def _luck(sure: Confidence, final: str) -> str:
@@ -195,7 +201,7 @@ def _against_baseline(trials: Trials, sure: Confidence, rows: int | None) -> Out
         fact = ("Against the baseline", "not known", missing)
         return Outcome(facts=(fact,), sentence=f"; {missing}, so the gain over it is not known")
     if row["number"] == trials.best["number"]:
-        tied = int((trials.complete["value"] == sure.value).sum()) - 1
+        tied = int((trials.configurations["value"] == sure.value).sum()) - 1
         said = "the best trial is the baseline itself"
         if tied:
             others = f"{counted(tied, 'other trial')} reached the same value"

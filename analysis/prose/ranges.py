@@ -11,7 +11,8 @@ from scipy import stats
 from analysis.prose.finding import Finding
 from analysis.studies.amounts import difference_text
 from analysis.studies.parameters import Parameter, label
-from analysis.studies.trials import INFEASIBLE, Trials
+from analysis.studies.rows import INFEASIBLE
+from analysis.studies.trials import Trials
 from search.process.text import counted
 
 EDGE = 0.2
@@ -33,11 +34,12 @@ def edges(
         plain: whether plain Optuna made the study, so that --set does not change its ranges.
         bounds: of the search, each cost with its option: {"macs": "--max-macs 11M"}.
     """
-    count = min(max(_LEAST, len(trials.complete) // 6), len(trials.complete))
-    order = (trials.sign * trials.complete["value"].dropna()).sort_values(ascending=False, kind="stable").index[:count]
+    rows = trials.configurations
+    count = min(max(_LEAST, len(rows) // 6), len(rows))
+    order = (trials.sign * rows["value"].dropna()).sort_values(ascending=False, kind="stable").index[:count]
     numeric = [p for p in parameters if p.numeric and p.high > p.low]
     for parameter in numeric:
-        values = trials.complete.loc[order, f"params_{parameter.name}"].dropna().to_numpy(dtype=float)
+        values = rows.loc[order, f"params_{parameter.name}"].dropna().to_numpy(dtype=float)
         if len(values) < _LEAST:
             continue
         for upper in (False, True):
@@ -187,7 +189,7 @@ def _wider(parameter: Parameter, *, upper: bool) -> tuple[float, float]:
 
 def lonely(trials: Trials, *, noise: float, resume: str) -> Iterator[Finding]:
     """A best trial far ahead of all others: the region around it has hardly been searched."""
-    values = (trials.sign * trials.complete["value"].dropna()).sort_values(ascending=False).to_numpy()
+    values = (trials.sign * trials.configurations["value"].dropna()).sort_values(ascending=False).to_numpy()
     if len(values) < _LEAST:
         return
     gap, others = values[0] - values[1], values[1] - values[_LEAST - 1]

@@ -98,8 +98,9 @@ def review(
 
 def _top(trials: Trials) -> pd.DataFrame:
     """The best complete trials, the best first."""
-    order = (trials.sign * trials.complete["value"].dropna()).sort_values(ascending=False, kind="stable")
-    return trials.complete.loc[order.index[:NUM_TOP]]
+    rows = trials.configurations
+    order = (trials.sign * rows["value"].dropna()).sort_values(ascending=False, kind="stable")
+    return rows.loc[order.index[:NUM_TOP]]
 
 
 def _curves(trials: Trials) -> list[_Curve]:
@@ -206,6 +207,6 @@ def _noisy(trials: Trials, curves: list[_Curve]) -> Iterator[Finding]:
             kind="noisy",
             sentence=f"The values are noisy: those of the best trials change by {difference_text(trials, noise)} from "
             f"epoch to epoch, the complete trials differ by {difference_text(trials, spread)} (standard deviations).",
-            advice=f"The order of the best trials is mostly chance. Use more validation rows{average}, "
-            "or compare several trials in the final evaluation with more --seeds.",
+            advice=f"The order of the best trials is mostly chance. Use more validation rows{average}, train the best "
+            "ones again (--resume --repeats 3), or compare several in the final evaluation with more --seeds.",
         )

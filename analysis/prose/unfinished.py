@@ -2,7 +2,8 @@
 
 from analysis.studies.amounts import value_text
 from analysis.studies.expectations import ended_by_rule
-from analysis.studies.trials import UNFINISHED, Trials
+from analysis.studies.rows import UNFINISHED
+from analysis.studies.trials import Trials
 
 
 def ahead(trials: Trials) -> str:

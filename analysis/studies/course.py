@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from analysis.studies.trials import COMPLETE, Trials
+from analysis.studies.rows import COMPLETE
+from analysis.studies.trials import Trials
 
 
 def course(trials: Trials) -> pd.DataFrame:

@@ -20,7 +20,8 @@ from scipy.special import ndtr
 
 from search.algorithms.encoding import encode, with_values
 from search.algorithms.kernel import VARIANCE, Inputs, most_evident
-from search.algorithms.observations import Value, is_untrainable, most_telling, observations, reported
+from search.algorithms.observations import Value, most_telling, observations, reported
+from search.storage.trials import is_untrainable
 
 _BELIEVED = 0.05
 """Variance of the noise of the scores that running trials are assumed to reach."""

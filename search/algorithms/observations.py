@@ -8,13 +8,11 @@ from optuna.trial import FrozenTrial, TrialState
 from scipy.special import ndtri
 from scipy.stats import rankdata
 
-from search.storage.trials import is_infeasible
+from search.storage.trials import is_infeasible, is_untrainable
 from trainables.trainable import STANDARD_ERROR
 
 MAX_POINTS = 200
 """Most scores that the process learns from; the cost of a fit depends only on their number."""
-_UNTRAINABLE = ("diverged", "out of memory")
-"""Kinds of failures that the configuration causes; they get the worst score."""
 _LARGEST_ERROR = 2.0
 """Largest standard error of a score, in units of the spread of the scores at its rung."""
 _LEAST_SPREAD = 0.2
@@ -99,11 +97,6 @@ def _standard_error(trial: FrozenTrial, epoch: int, metric: str) -> float:
     record = records[epoch - 1] if epoch <= len(records) else {}
     found = record.get(metric + STANDARD_ERROR, 0.0) if isinstance(record, dict) else 0.0
     return found if isinstance(found, int | float) and np.isfinite(found) else 0.0
-
-
-def is_untrainable(trial: FrozenTrial) -> bool:
-    """Whether the configuration cannot be trained, for a reason that it causes itself."""
-    return is_infeasible(trial) or trial.user_attrs.get("failure_kind") in _UNTRAINABLE
 
 
 def most_telling(observed: list[Observation]) -> list[Observation]:

@@ -8,7 +8,7 @@ from optuna.trial import FrozenTrial, TrialState
 from search.storage.folder import trial_name
 from search.storage.ledger import Ledger
 from search.storage.run import Run
-from search.storage.trials import best_trials
+from search.storage.standings import Standings
 from trainables.files.stores import Folder, Store, UnreachableError, join, open_store
 
 _PROBE = f".probe-{os.getpid()}"
@@ -56,17 +56,15 @@ class CheckpointKeeper:
     def __init__(self, where: str | Path, ledger: Ledger, run: Run) -> None:
         self._store = open_store(where)
         self._keep_all = run.keep_checkpoints == "all"
-        self._objective, self._count = run.objective, run.keep_best
-        self._best = best_trials(ledger.trials, run.objective, count=self._count)
+        self._standings, self._count = Standings(run.objective, ledger.trials), run.keep_best
         self._kept = {t.number for t in ledger.trials if t.state == TrialState.COMPLETE}
 
     def clean(self, trial: FrozenTrial) -> None:
         """Remove what is no longer needed; called with each trial that reached a final state."""
         if self._keep_all:
             return
-        others = [best for best in self._best if best.number != trial.number]
-        self._best = best_trials([trial, *others], self._objective, count=self._count)
-        kept = {best.number for best in self._best}
+        self._standings.add(trial)
+        kept = {one.number for best in self._standings.first(self._count) for one in best.trials}
         for ended in (self._kept | {trial.number}) - kept:
             self._store.remove(trial_name(ended))
         self._kept = kept

@@ -21,13 +21,16 @@ from search.scheduling.allocation import ASKED_FOR, Allocation, Turn
 from search.scheduling.constraints import Examine
 from search.scheduling.ending import Ending
 from search.scheduling.enqueued import begin
+from search.scheduling.repeats import Repeats
 from search.storage.ledger import Ledger
 from search.storage.run import Run
 from search.storage.seeds import derive_seed
-from search.storage.trials import INFEASIBLE, STOP_EPOCH, is_infeasible
+from search.storage.trials import INFEASIBLE, REPEATS, STOP_EPOCH, is_infeasible
 from spaces.asking import Suggest
 from spaces.space import Space
 
+NEVER_STOPS = "asha", "none"
+"""Pruners that stop no trial for good: asha pauses trials, none trains them to the end."""
 MAX_INFEASIBLE_DRAWS = 1000
 """Configurations in a row that may exceed the bounds before the search ends with an error."""
 
@@ -48,8 +51,9 @@ class Proposals:
         self._view = make_view(run)
         self._encodings = make_encodings()
         ledger.study.pruner = make_pruner(run)
-        self.rungs = make_rungs(ledger.own_trials, run, find=ledger.trial)
-        """The values at the rungs, kept up to date by `on_epoch` and `on_failure`."""
+        compared = [trial for trial in ledger.own_trials if REPEATS not in trial.user_attrs]
+        self.rungs = make_rungs(compared, run, find=ledger.trial)
+        """The values at the rungs, kept up to date by `on_epoch` and `on_failure`; repeats are not compared."""
         self._allocation = Allocation(run, ledger)
         self._of_level = {
             turn: make_rungs([trial for trial in ledger.own_trials if turn.has(trial)], run, find=ledger.trial)
@@ -61,6 +65,8 @@ class Proposals:
             ledger, run, rungs=self.rungs, of_level=self._of_level, allocation=self._allocation, curves=self._curves
         )
         """Promotes when no new trial may begin."""
+        self.repeats = Repeats(ledger, run)
+        """Begins trials when nothing else is left to train."""
         self._given_up = self._allocation.given_up()
         self._has_told_all = False
         self._infeasible: list[int] = []
@@ -240,13 +246,16 @@ class Proposals:
 
     def should_prune(self, number: int) -> bool:
         """Whether the run's pruner stops this trial now."""
-        study = self.ledger.study
-        return study.pruner.prune(study, self.ledger.trial(number))
+        study, trial = self.ledger.study, self.ledger.trial(number)
+        if self._run.pruner in NEVER_STOPS or REPEATS in trial.user_attrs:
+            return False
+        return study.pruner.prune(study, trial)
 
     def on_epoch(self, number: int, *, epoch: int, value: float) -> None:
         """Note a new epoch in the ledger."""
         if epoch in self._run.rungs:
-            for rungs in (self.rungs, *(self._of_level[turn] for turn in self._turns_of(number))):
+            compared = (self.rungs, *(self._of_level[turn] for turn in self._turns_of(number)))
+            for rungs in () if REPEATS in self.ledger.trial(number).user_attrs else compared:
                 rungs.add(number, rung=epoch, value=value)
             self._curves.forget()
 

@@ -16,7 +16,7 @@ from search.scheduling.errors import StorageError
 from search.scheduling.losses import TIMEOUT, AlikeFailures, Losses
 from search.scheduling.messages import EpochResult, Events, Leg
 from search.scheduling.outlook import Outlook
-from search.scheduling.proposals import Proposals
+from search.scheduling.proposals import NEVER_STOPS, Proposals
 from search.scheduling.stacks import Stacks
 from search.scheduling.steering import Steering, moved
 from search.storage.ledger import Ledger
@@ -24,8 +24,6 @@ from search.storage.logs import TrialLogs
 from search.storage.run import Run
 from search.storage.trials import end_attrs, epochs_reached, is_infeasible, last_epoch, num_workers, stored_latency
 from spaces.space import Space
-
-_NEVER_STOPS = "asha", "none"  # asha pauses trials, none trains them to the end
 
 
 class Search:
@@ -140,7 +138,7 @@ class Search:
         """The epochs after which `_goes_on` can be False while the search is not stopping; None for all."""
         if self._is_compared(trial):
             return self.run.rungs
-        return () if self.run.pruner in _NEVER_STOPS else None
+        return () if self.run.pruner in NEVER_STOPS else None
 
     def _next_trial(self) -> int | None:
         if self.stopping:
@@ -179,7 +177,10 @@ class Search:
             self._interrupted.add(self.proposals.planned(self._space, self._examine))
             if (ready := self._stacks.ready(self._interrupted, self.live)) is not None:
                 return ready
-        return None if self.outlook.is_ending else self.proposals.new(self._space, self._examine, live=self.live)
+        if not self.outlook.is_ending:
+            return self.proposals.new(self._space, self._examine, live=self.live)
+        self._interrupted |= (begun := self.proposals.repeats.begin(self._space, self._examine, live=self.live))
+        return next(iter(begun), None)
 
     @property
     def finished(self) -> bool:
@@ -242,7 +243,7 @@ class Search:
         return promoted == number
 
     def _is_stopped(self, number: int) -> bool:
-        return self.run.pruner not in _NEVER_STOPS and self.proposals.should_prune(number)
+        return self.proposals.should_prune(number)
 
     def end_leg(self, leg_id: str, *, lost: bool) -> None:
         """Free the worker. If it was lost, Ray has retried as often as allowed, so the trial has failed."""

@@ -2,13 +2,15 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from optuna.trial import FrozenTrial
 
 from search.process.text import counted, printable
 from search.session.tradeoffs import front_facts
 from search.storage.run import Run
-from search.storage.trials import best_trial, epochs_reached
+from search.storage.standings import Standing, Standings
+from search.storage.trials import epochs_reached
 from trainables.data.notation import format_value
 from trainables.files.whole import write_whole
 
@@ -19,9 +21,10 @@ def keep_best(run: Run, trials: list[FrozenTrial], run_dir: Path) -> None:
     Raises:
         OSError: they cannot be written; the old ones stay.
     """
-    best = best_trial(trials, run.objective)
-    if best is None or best.value is None:
+    standing = Standings(run.objective, trials).best
+    if standing is None:
         return
+    best = standing.trial
     facts = {
         "run": run.name,
         "space": run.space,
@@ -29,13 +32,21 @@ def keep_best(run: Run, trials: list[FrozenTrial], run_dir: Path) -> None:
         "seed": best.user_attrs.get("seed"),
         "metric": run.metric,
         "direction": run.direction,
-        "value": best.value,
+        "value": standing.value,
+        **({"values": standing.values} if len(standing.values) > 1 else {}),
         "epochs": epochs_reached(best),
         "params": best.params,
         **front_facts(run, trials),
     }
     write_whole(run_dir / "best.json", json.dumps(facts, indent=2) + "\n")
-    what = f"{run.metric} {format_value(best.value)} after {counted(epochs_reached(best), 'epoch')}"
+    write_whole(run_dir / "best.py", _as_python(run, standing, facts))
+
+
+def _as_python(run: Run, standing: Standing, facts: dict[str, Any]) -> str:
+    """The text of best.py."""
+    best = standing.trial
+    value = f"{run.metric} {format_value(standing.value)}{standing.of_several}"
+    what = f"{value} after {counted(epochs_reached(best), 'epoch')}"
     lines = [f"# The best trial of run {run.name}: trial {best.number}, {what}."]
     lines += [f"# Searched with {' '.join(f'--set {one.option}' for one in run.ranges)}"] if run.ranges else []
     lines += [f"# The range of {one}" for one in run.replaced]
@@ -51,4 +62,4 @@ def keep_best(run: Run, trials: list[FrozenTrial], run_dir: Path) -> None:
             f"    ({one['value']!r}, {one['second']!r}, {one['params']!r}),  # trial {one['trial']}" for one in front
         ]
         lines += ["]"]
-    write_whole(run_dir / "best.py", "\n".join(map(printable, lines)) + "\n")
+    return "\n".join(map(printable, lines)) + "\n"

@@ -23,7 +23,8 @@ from search.session.trouble import explain
 from search.storage.expected import Expected
 from search.storage.presence import StudyLostError
 from search.storage.run import Run
-from search.storage.trials import best_trial, epochs_reached, kept_epoch
+from search.storage.standings import Standing, Standings
+from search.storage.trials import epochs_reached, kept_epoch
 from trainables.data.notation import format_value
 
 
@@ -51,7 +52,7 @@ def close(
         return say_stopped(received, resume=resume, console=console)
     if search.fatal is not None:
         return report_fatal(search.fatal, run_dir=run_dir, resume=resume, debug=debug)
-    best = best_trial(trials, search.run.objective)
+    best = Standings(search.run.objective, trials).best
     _say_ended(search, is_usable=best is not None, resume=resume, console=console)
     if best is None:
         why = "there is no usable result yet" if search.out_of_time else "see the failures above"
@@ -90,11 +91,11 @@ def _steered(search: Search, run_dir: Path) -> list[str]:
     return lines
 
 
-def _ahead(best: FrozenTrial, trials: list[FrozenTrial], run: Run) -> str:
+def _ahead(best: Standing, trials: list[FrozenTrial], run: Run) -> str:
     """A line on the trial that was stopped early with a better value than that of the best trial; empty if none."""
     stopped = {t.number: t for t in trials if t.state == TrialState.PRUNED}
     number = run.objective.best((n, t.value) for n, t in stopped.items() if t.value is not None)
-    if number is None or best.value is None:
+    if number is None:
         return ""
     value = stopped[number].value
     if value is None or run.objective.order(value) >= run.objective.order(best.value):
@@ -106,11 +107,11 @@ def _ahead(best: FrozenTrial, trials: list[FrozenTrial], run: Run) -> str:
     )
 
 
-def _show_best(best: FrozenTrial, run: Run, trials: list[FrozenTrial], *, run_dir: Path, console: Console) -> None:
-    kept = f", keeps epoch {kept_epoch(best)} of {run.epochs}" if kept_epoch(best) is not None else ""
-    value = f"{run.metric} {format_value(best.value)}"
-    console.print(f"\nbest: trial {best.number}, {value}{kept}", style="bold", soft_wrap=True)
-    for name, value in best.params.items():
+def _show_best(best: Standing, run: Run, trials: list[FrozenTrial], *, run_dir: Path, console: Console) -> None:
+    kept = f", keeps epoch {kept_epoch(best.trial)} of {run.epochs}" if kept_epoch(best.trial) is not None else ""
+    value = f"{run.metric} {format_value(best.value)}{best.of_several}"
+    console.print(f"\nbest: trial {best.trial.number}, {value}{kept}", style="bold", soft_wrap=True)
+    for name, value in best.trial.params.items():
         shown = f"{value:.4g}" if isinstance(value, float) else value
         console.print(f"  {name} = {escape(printable(str(shown)))}", soft_wrap=True)
     if (table := front_table(run, trials)) is not None:

@@ -23,8 +23,9 @@ from search.storage.expected import Expected
 from search.storage.logs import log_path
 from search.storage.requests import Request
 from search.storage.run import Run
+from search.storage.standings import Standings
 from search.storage.trials import (
-    best_trial,
+    REPEATS,
     effort,
     epochs_reached,
     is_infeasible,
@@ -84,7 +85,7 @@ class SearchConsole:
         self._epochs = 0
         self._started_now = 0
         self._last_line = self._began
-        self._best: FrozenTrial | None = None
+        self._standings = Standings(run.objective)
         self._last_cause = ""
         self._num_steered = 0
         self._expected: Expected | None = None
@@ -153,7 +154,7 @@ class SearchConsole:
 
     def _consider(self, trial: FrozenTrial) -> None:
         self._front = None
-        self._best = best_trial([trial, *([self._best] if self._best else [])], self._run.objective)
+        self._standings.add(trial)
 
     def _line(self, trial: FrozenTrial, what: str) -> None:
         if self._console.is_terminal and trial.state != TrialState.FAIL:
@@ -166,7 +167,8 @@ class SearchConsole:
             return
         value = trial.intermediate_values.get(epochs_reached(trial))
         shown = "" if value is None else f", {self._run.metric} {format_value(value)}"
-        best = "" if self._best is None else f" (best {format_value(self._best.value)}, trial {self._best.number})"
+        best = self._standings.best
+        best = "" if best is None else f" (best {format_value(best.value)}, trial {best.trial.number})"
         self._say(f"trial {trial.number} {what} at epoch {epochs_reached(trial)}{shown}{best}")
 
     def _name(self, trial: FrozenTrial) -> str:
@@ -196,16 +198,7 @@ class SearchConsole:
         return f"{began}{self._name(longest)} is in epoch {epochs_reached(longest) + 1} for {since}; {self._counts()}"
 
     def _counts(self) -> str:
-        states = Counter(t.state for t in self._trials.values() if not is_infeasible(t))
-        waiting = states[TrialState.RUNNING] - len(self._running)
-        parts = [
-            f"{sum(states.values())} of {self._run.trials} trials started",
-            f"{states[TrialState.COMPLETE]:,} finished",
-            f"{states[TrialState.PRUNED] + waiting} paused or stopped",
-        ]
-        if states[TrialState.FAIL]:
-            parts.append(f"{states[TrialState.FAIL]:,} failed")
-        return ", ".join(parts)
+        return live.describe_counts(self._run, self._trials.values(), num_running=len(self._running))
 
     def _pace(self) -> str:
         elapsed = time.monotonic() - self._began
@@ -235,9 +228,10 @@ class SearchConsole:
         return Group(Text(""), *lines, Text(""), live.Trials(self._run, trials, dict(self._running)))
 
     def _best_line(self, trials: dict[int, FrozenTrial]) -> Text:
-        if self._best is None:
+        if (best := self._standings.best) is None:
             return Text("best so far: none yet")
-        line = f"best so far: {self._run.metric} {format_value(self._best.value)} (trial {self._best.number})"
+        which = f"trial {best.trial.number}{best.of_several}"
+        line = f"best so far: {self._run.metric} {format_value(best.value)} ({which})"
         baseline = next((t for t in trials.values() if t.params == self._run.baseline), None)
         if baseline is not None and baseline.state == TrialState.COMPLETE:
             line += f", baseline {format_value(baseline.value)}"
@@ -256,8 +250,10 @@ def summarise(run: Run, trials: list[FrozenTrial], *, console: Console) -> None:
     if trained and not states[TrialState.RUNNING]:  # epochs of unfinished trials are not saved, only open
         reached, full = effort(tried, epochs=run.epochs)
         saved = describe_saving(reached, full=full)
+    repeats = sum(REPEATS in trial.user_attrs for trial in tried)
+    also = f" and {counted(repeats, 'repeat')}" if repeats else ""
     console.print(
-        f"\n{counted(len(tried), 'trial')}: {states[TrialState.COMPLETE]:,} finished,"
+        f"\n{counted(len(tried) - repeats, 'trial')}{also}: {states[TrialState.COMPLETE]:,} finished,"
         f" {states[TrialState.PRUNED]:,} stopped early, {states[TrialState.FAIL]:,} failed"
         + (f", {states[TrialState.RUNNING]:,} unfinished" if states[TrialState.RUNNING] else "")
         + f"; {counted(trained, 'epoch')} trained{saved}",
@@ -280,7 +276,7 @@ def _top_five(run: Run, ranked: Sequence[FrozenTrial]) -> Table:
         reached = epochs_reached(trial)
         known = num_weights(trial) if run.second is None else second_value(trial, run.second, reached)
         table.add_row(
-            f"{trial.number}" + (" (baseline)" if trial.params == run.baseline else ""),
+            live.labelled(trial, run),
             format_value(trial.intermediate_values[reached]),
             f"{reached}/{run.epochs}",
             *(str(kept_epoch(trial) or "-") for _ in keeps),

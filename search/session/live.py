@@ -10,9 +10,9 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from search.process.text import printable
+from search.process.text import counted, printable
 from search.storage.run import Run
-from search.storage.trials import epochs_reached, is_infeasible
+from search.storage.trials import REPEATS, epochs_reached, is_infeasible
 from trainables.data.notation import format_value
 
 SHOWN_BEST, SHOWN_RUNNING = 5, 12
@@ -34,6 +34,18 @@ def ranked(run: Run, trials: Collection[FrozenTrial]) -> list[FrozenTrial]:
     seen = [t for t in trials if t.state != TrialState.FAIL and t.intermediate_values and not is_infeasible(t)]
     last = {t.number: t.intermediate_values[epochs_reached(t)] for t in seen}
     return sorted(seen, key=lambda t: (-epochs_reached(t), run.objective.order(last[t.number])))
+
+
+def role(trial: FrozenTrial, run: Run) -> str:
+    """Whether the trial repeats another one or is the baseline, in words; empty for others."""
+    if (repeated := trial.user_attrs.get(REPEATS)) is not None:
+        return f"trial {repeated} again"
+    return "baseline" if trial.params == run.baseline else ""
+
+
+def labelled(trial: FrozenTrial, run: Run) -> str:
+    """The number of a trial, with its role."""
+    return f"{trial.number} ({what})" if (what := role(trial, run)) else f"{trial.number}"
 
 
 def sparkline(values: Sequence[float], *, width: int = 24) -> str:
@@ -58,6 +70,23 @@ def best_so_far(run: Run, trials: Collection[FrozenTrial]) -> list[float]:
             better = not found or run.objective.order(trial.value) < run.objective.order(found[-1])
             found.append(trial.value if better else found[-1])
     return found
+
+
+def describe_counts(run: Run, trials: Collection[FrozenTrial], *, num_running: int) -> str:
+    """How many trials have started, and what became of them."""
+    tried = [trial for trial in trials if not is_infeasible(trial)]
+    states, repeats = Counter(trial.state for trial in tried), sum(REPEATS in trial.user_attrs for trial in tried)
+    waiting = states[TrialState.RUNNING] - num_running
+    parts = [
+        f"{len(tried) - repeats} of {run.trials} trials started",
+        f"{states[TrialState.COMPLETE]:,} finished",
+        f"{states[TrialState.PRUNED] + waiting} paused or stopped",
+    ]
+    if repeats:
+        parts.insert(1, counted(repeats, "repeat"))
+    if states[TrialState.FAIL]:
+        parts.append(f"{states[TrialState.FAIL]:,} failed")
+    return ", ".join(parts)
 
 
 def describe_rungs(run: Run, trials: Collection[FrozenTrial]) -> str:
@@ -105,8 +134,7 @@ class Trials:
     def _row(self, trial: FrozenTrial, names: Sequence[str], *, is_running: bool) -> list[RenderableType]:
         epoch = epochs_reached(trial)
         state = "running" if is_running else STATES[trial.state]
-        if trial.params == self._run.baseline:
-            state = f"{state}, baseline"
+        state += f", {what}" if (what := role(trial, self._run)) else ""
         values = [_cell(trial.params[name]) if name in trial.params else "-" for name in names]
         value = format_value(trial.intermediate_values.get(epoch))
         style = "" if is_running else "bold"

@@ -13,7 +13,7 @@ from search.process.arguments import words_of
 from search.process.secrets import redact_command
 from search.session import config, questions
 from search.session.options import FIXED, Options
-from search.session.rules import check_until_gain, parse_count, parse_types
+from search.session.rules import check_repeats, check_until_gain, parse_count, parse_types
 from search.storage.folder import check_exists
 from search.storage.run import KeptEpoch, Run, read_run
 from search.storage.source_code import canonical, describe_source
@@ -118,7 +118,7 @@ def asked_run(options: Options, space: "Space", dataset: Any, **settled: Any) ->
 def _limits(options: Options) -> dict[str, Any]:
     """The fields of a run that bound its configurations, and its length."""
     bounds = {name: parse_count(f"--{name.replace('_', '-')}", getattr(options, name)) for name in _BOUNDS}
-    return {**bounds, "until_gain": options.until_gain or None}
+    return {**bounds, "until_gain": options.until_gain or None, "repeats": options.repeats}
 
 
 def with_passes(dataset: Any, space: "Space") -> Any:
@@ -205,9 +205,7 @@ def resumed_run(options: Options, *, given: Collection[str]) -> Run:
     run = old_run(run_dir, given=stated, trials=trials)
     run = replace(run, logger=options.logger) if "logger" in given else run
     run = replace(run, env=tuple(dict.fromkeys((*run.env, *options.env))))
-    if "until_gain" in given:
-        check_until_gain(options.until_gain, sampler=run.sampler, asks=bool(run.questions), weighs=bool(run.second))
-        run = replace(run, until_gain=options.until_gain or None)
+    run = _with_end(run, options, given=given)
     run = _with_backbone(run, options) if "backbone" in given else run
     check_logger(run.logger)
     if moved is None:
@@ -215,6 +213,18 @@ def resumed_run(options: Options, *, given: Collection[str]) -> Run:
     if short_name(moved) != short_name(run.space):
         raise ValueError(f"run {run.name!r} searches {run.space!r}, not {moved!r}; leave --space out")
     return replace(run, space=moved)
+
+
+def _with_end(run: Run, options: Options, *, given: Collection[str]) -> Run:
+    """The run with what the user states of its end."""
+    searched = {"asks": bool(run.questions), "weighs": bool(run.second)}
+    if "until_gain" in given:
+        check_until_gain(options.until_gain, sampler=run.sampler, **searched)
+        run = replace(run, until_gain=options.until_gain or None)
+    if "repeats" in given:
+        check_repeats(options.repeats, **searched)
+        run = replace(run, repeats=options.repeats)
+    return run
 
 
 def _with_backbone(run: Run, options: Options) -> Run:

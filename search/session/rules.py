@@ -14,6 +14,7 @@ PRETRAINED = "image_folder_backbone"
 """The space that --backbone chooses in place of image_folder_arch."""
 MAX_TRIALS, MAX_EPOCHS, MAX_SEED, MAX_WORKERS = 1_000_000, 100_000, 2**32 - 1, 1024
 MAX_GAIN = 10**9
+MAX_REPEATS = 100
 _ADDRESS = re.compile(r"auto|[^\s/:]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
 _DATABASES = ("sqlite", "postgresql", "mysql", "mariadb", "oracle", "mssql")
 
@@ -78,6 +79,8 @@ def check_numbers(options: Any) -> None:
     check_range("--max-epochs", options.max_epochs, 1, MAX_EPOCHS)
     check_range("--reduction-factor", options.reduction_factor, 2, 100)
     check_range("--keep-best", options.keep_best, 1, MAX_TRIALS)
+    check_range("--repeats", options.repeats, 1, MAX_REPEATS)
+    check_repeats(options.repeats, asks=bool(options.question), weighs=bool(options.objective))
     check_range("--seed", options.seed, 0, MAX_SEED)
     check_range("--train-size", options.train_size, 2, 10**9)
     parse_count("--max-weights", options.max_weights)
@@ -110,6 +113,14 @@ def check_until_gain(gain: float | None, *, sampler: str, asks: bool, weighs: bo
         raise ValueError("--until-gain is for one best value, and --question compares several; leave one of them out")
     if weighs:
         raise ValueError("--until-gain is for one objective, and this search has a second one; leave --until-gain out")
+
+
+def check_repeats(repeats: int, *, asks: bool, weighs: bool) -> None:
+    """Raise ValueError unless one best configuration is searched, which can be trained again."""
+    if repeats > 1 and asks:
+        raise ValueError("--repeats is for one best value, and --question compares several; leave one of them out")
+    if repeats > 1 and weighs:
+        raise ValueError("--repeats is for one objective, and this search has a second one; leave --repeats out")
 
 
 def check_backbone(text: str) -> None:

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from search.forecast.forecast import Ahead, Forecast
 from search.scheduling.constraints import Examine
@@ -14,7 +14,8 @@ from search.session.story import why_stopped
 from search.session.tradeoffs import front_facts
 from search.storage.expected import Expected, content
 from search.storage.run import Run
-from search.storage.trials import best_trial, epochs_reached, is_infeasible
+from search.storage.standings import Standing, Standings
+from search.storage.trials import epochs_reached, is_infeasible
 from spaces.space import Space
 
 _STATES = {TrialState.COMPLETE: "finished", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
@@ -46,7 +47,7 @@ def summary(
         "trials": {"asked": run.trials, **{name: counts[name] for name in (*_STATES.values(), "unfinished")}},
         "infeasible": len(trials) - len(real),
         "epochs": sum(len(trial.intermediate_values) for trial in real),
-        "best": _best(best_trial(trials, run.objective)),
+        "best": _best(Standings(run.objective, trials).best),
         **front_facts(run, trials),
         "expected": None if expected is None else content(expected),
         "requests": [one.facts for one in search.ledger.requests()],
@@ -75,7 +76,8 @@ def preview(run: Run, space: Space, forecast: Forecast | None, draws: list[Ahead
     return {"exit_code": 0, "settings": settings, "configurations": shown, "forecast": expected}
 
 
-def _best(trial: FrozenTrial | None) -> dict[str, Any] | None:
-    if trial is None:
+def _best(best: Standing | None) -> dict[str, Any] | None:
+    if best is None:
         return None
-    return {"trial": trial.number, "value": trial.value, "epochs": epochs_reached(trial), "params": trial.params}
+    epochs, params = epochs_reached(best.trial), best.trial.params
+    return {"trial": best.trial.number, "value": best.value, "values": best.values, "epochs": epochs, "params": params}

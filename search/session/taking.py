@@ -122,8 +122,10 @@ def earlier_of(source: "Run", stored: "Sequence[FrozenTrial]", *, run: "Run", sp
 
 def _is_compared(trial: "FrozenTrial", source: "Run") -> bool:
     """Whether the search itself chose the trial, and it reached the first rung."""
-    from search.storage.trials import is_infeasible
+    from search.storage.trials import REPEATS, is_infeasible
 
+    if REPEATS in trial.user_attrs:
+        return False
     if "seed" not in trial.user_attrs or is_infeasible(trial) or trial.user_attrs.get("failure_kind"):
         return False
     return math.isfinite(trial.intermediate_values.get(source.rungs[0], math.nan))

@@ -9,11 +9,11 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from search.storage.trials import INFEASIBLE, WORKERS
+from search.storage.trials import INFEASIBLE, REPEATS, WORKERS
 
 CHECKSUM = "rungwise:checksum"
 """System attribute of a trial: its checksum."""
-_COVERED = ("seed", "tag", INFEASIBLE, "weights", "macs", WORKERS)
+_COVERED = ("seed", "tag", INFEASIBLE, "weights", "macs", WORKERS, REPEATS)
 """User attributes that are written with the configuration and do not change."""
 
 

@@ -26,7 +26,7 @@ from search.storage.requests import BY_REQUEST, Request, requests_in
 from search.storage.run import Run
 from search.storage.seeds import derive_seed
 from search.storage.soundness import check_trials, num_kept
-from search.storage.trials import is_from_earlier, is_infeasible
+from search.storage.trials import REPEATS, is_from_earlier, is_infeasible
 
 
 class Ledger:
@@ -44,7 +44,7 @@ class Ledger:
         self.study = optuna.create_study(study_name=run.name, storage=self._mirror, direction=run.direction)
         """The study in memory, on which trials are sampled; `store` and `take_up` then write them to the database."""
         self._ids: list[int] = []
-        self._num_infeasible = 0
+        self._num_infeasible = self._num_repeats = 0
         self.made: list[int] = []
         """Numbers of the trials whose configurations this search planned or sampled, in order."""
         self.waiting: list[int] = []
@@ -141,8 +141,8 @@ class Ledger:
 
     @property
     def num_asked(self) -> int:
-        """Number of trials that count towards --trials: all except infeasible configurations."""
-        return len(self._ids) - self._num_infeasible
+        """Number of trials that count towards --trials: all except infeasible configurations and repeats."""
+        return len(self._ids) - self._num_infeasible - self._num_repeats
 
     @contextmanager
     def showing(self, trials: list[FrozenTrial]) -> Iterator[None]:
@@ -199,15 +199,17 @@ class Ledger:
 
     def _remember(self, trial: FrozenTrial, stored_id: int) -> None:
         is_own = "seed" in trial.user_attrs and "fixed_params" not in trial.system_attrs
-        if is_own and BY_REQUEST not in trial.user_attrs:
+        if is_own and not trial.user_attrs.keys() & {BY_REQUEST, REPEATS}:
             self.made.append(len(self._ids))
+        self._num_repeats += REPEATS in trial.user_attrs
         self._ids.append(stored_id)
         self._num_infeasible += is_infeasible(trial)
 
     def is_asked_for(self, trial: FrozenTrial) -> bool:
-        """Whether the plan of the run, or a person while it ran, asked for the trial: it is then trained to the end."""
+        """Whether the trial is trained to the end in any case: the plan of the run or a person asked for it, or it
+        repeats another one."""
         planned = trial.number in self.made[: len(self._run.plan)] and not is_from_earlier(trial)
-        return planned or BY_REQUEST in trial.user_attrs
+        return planned or bool(trial.user_attrs.keys() & {BY_REQUEST, REPEATS})
 
     def report(self, number: int, *, epoch: int, value: float, record: dict[str, Any]) -> bool:
         """Store one finished epoch, completely; a second report of the same epoch changes nothing.

@@ -115,6 +115,7 @@ class Run:
     """How often an epoch passes over the training rows."""
     keep_epoch: KeptEpoch = "last"
     """The epoch whose weights and value count for a trial; older runs keep the last one."""
+    repeats: Annotated[int, Range(low=1, high=100)] = 1  # trainings of the best configuration, on different seeds
     until_gain: Annotated[float, Range(low=0, high=10**9)] | None = None
     """The search ends when it expects to gain less than this, in the unit of the metric; 0 or None for never."""
     max_weights: Count | None = None
@@ -131,8 +132,7 @@ class Run:
     workers_per_trial: Annotated[int, Range(low=1, high=10**9)] = 1  # processes that train a trial together
     workers_by_config: bool = False  # whether each configuration decides their number
     env: tuple[str, ...] = ()  # names of variables that training processes get; no value is stored
-    logger: Logger = "none"
-    """Logger that gets the results as well, also when the run is resumed."""
+    logger: Logger = "none"  # gets the results as well, also when the run is resumed
     command: str = ""
     config: dict[str, Any] | None = None
     """The file of --config, and the options that were taken from it."""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from optuna.trial import FrozenTrial, TrialState
 
 from search.storage.earlier import TAG
-from spaces.objectives import Objective
 from spaces.second import LATENCY, Second, measures_latency
 from trainables.trainable import KEPT_EPOCH
 
@@ -20,8 +19,15 @@ INFEASIBLE = "infeasible"
 STOP_EPOCH = "stop_epoch"
 """User attribute of a trial that ends before the full budget, as its plan says: its last epoch."""
 
+REPEATS = "repeats"
+"""User attribute of a trial that trains the configuration of another one again, on another seed: the number of that
+trial."""
+
 WORKERS = "rungwise_workers"
 """User attribute of a trial whose configuration decides how many workers train it (`Space(workers=...)`)."""
+
+UNTRAINABLE = ("diverged", "out of memory")
+"""Kinds of failures that the configuration causes."""
 
 OF_THE_MACHINE = (
     "started", "node", "worker", "device", "weights", "threads", "micro_batch", "compute_seconds", "input_seconds",
@@ -35,24 +41,14 @@ def is_infeasible(trial: FrozenTrial) -> bool:
     return INFEASIBLE in trial.user_attrs
 
 
+def is_untrainable(trial: FrozenTrial) -> bool:
+    """Whether the configuration cannot be trained, for a reason that it causes itself."""
+    return is_infeasible(trial) or trial.user_attrs.get("failure_kind") in UNTRAINABLE
+
+
 def is_from_earlier(trial: FrozenTrial) -> bool:
     """Whether this configuration was taken from an earlier search: it is compared at the rungs like a sampled one."""
     return str(trial.user_attrs.get("tag", "")).startswith(TAG)
-
-
-def best_trial(trials: Iterable[FrozenTrial], objective: Objective) -> FrozenTrial | None:
-    """The best trial that was trained to its full budget, of equal ones the older; None if there is none."""
-    return next(iter(best_trials(trials, objective, count=1)), None)
-
-
-def best_trials(trials: Iterable[FrozenTrial], objective: Objective, *, count: int) -> list[FrozenTrial]:
-    """The best trials that were trained to their full budget, the best first, of equal ones the older first."""
-    complete = [
-        (objective.order(t.value), t.number, t)
-        for t in trials
-        if t.state == TrialState.COMPLETE and t.value is not None
-    ]
-    return [trial for _, _, trial in sorted(complete, key=lambda found: found[:2])[:count]]
 
 
 def epochs_reached(trial: FrozenTrial) -> int:
