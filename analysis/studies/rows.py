@@ -1,6 +1,7 @@
 """The rows of the tables of a study: one of each trial, and one of each trial and epoch."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd

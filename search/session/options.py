@@ -57,8 +57,8 @@ class Options:
     end. Needs --sampler curves; 0 turns it off."""
     repeats: int = 1
     """Trainings of the best configuration, on different seeds. At its end, the search trains the leading configuration
-    again until the one with the best mean has been trained this often: 3 costs about four more full trainings and halves
-    the part of its value that is luck. With --resume, also for a finished run."""
+    again until the one with the best mean has been trained this often: 3 costs about four more full trainings, and
+    halves the part of its value that is luck. With --resume, also for a finished run."""
     max_epochs: OptionalInt = None
     """Epochs of a fully trained trial. Default: set by the space."""
     min_epochs: OptionalInt = None
