@@ -17,7 +17,10 @@ from ray.tune.search import Searcher
 from analysis.evaluation.contenders import rank
 from analysis.prose.outcome import searched
 from analysis.studies.trials import read_trials
+from search.forecast.begun import Begun
+from search.forecast.forecast import first_draws, simulate_searches
 from search.forecast.simulate import simulate
+from search.forecast.speeds import Speed
 from search.scheduling.checkpoints import CheckpointKeeper
 from search.scheduling.messages import Leg
 from search.session.closing import close
@@ -33,6 +36,7 @@ from search.storage.trials import REPEATS
 from spaces.objectives import Objective
 from spaces.space import Space
 from tests.benches import BASELINE, Bench
+from tests.benches import SPACE as BENCH
 from tests.ledgers import make_run
 from tests.steered import table
 
@@ -265,3 +269,29 @@ def test_the_checkpoints_of_all_trainings_of_the_best_configuration_are_kept(who
     kept = {trial_name(trial.number) for trial in best.trials}
     finished = {trial_name(trial.number) for trial in trials if trial.state == FINISHED}
     assert {path.name for path in tmp_path.iterdir()} & finished == kept
+
+
+@pytest.mark.parametrize("slots", [1, 4])
+def test_a_forecast_counts_the_epochs_of_repeats_and_not_as_trials(slots: int):
+    speeds = [Speed(macs=100 * n, epoch_seconds=float(n), save_seconds=0.0) for n in (1, 2, 3)]
+    alone, again = (
+        simulate_searches(run_of(repeats=n), SPACE, speeds, first=[100], others=[200, 300] * 20, slots=slots)
+        for n in (1, 5)
+    )
+    assert again.reaching == pytest.approx(alone.reaching)
+    assert alone.epochs[1] + 4 * 9 <= again.epochs[1] <= alone.epochs[1] + 12 * 9
+
+
+def test_a_search_that_only_repeats_is_forecast_when_it_is_resumed(whole: Path):
+    run, study = replace(read_run(whole), repeats=5), open_study(whole)
+    searched = Bench(whole, trials=9, repeats=5)
+    begun = Begun.read(study, run, BENCH, searched.search._examine)
+    draws = first_draws(run, BENCH, searched.search._examine, number=8, begun=begun)
+    best = Standings(ACCURACY, study.trials).best
+    assert best is not None
+    assert [draw.params for draw in draws] == [best.trial.params] * 2
+    speeds = [Speed(macs=1, epoch_seconds=1.0, save_seconds=0.0)] * 3
+    numbers = [draw.trial for draw in draws]
+    known = {"first": [1, 1], "others": [1] * 20, "slots": 1}
+    assert simulate_searches(run, BENCH, speeds, **known, begun=begun, numbers=numbers).epochs[1] >= 18
+    assert "the resumed search would train next" in begun.describe(run, is_over=not draws)

@@ -16,6 +16,7 @@ from search.scheduling.constraints import Examine, examine_workers
 from search.scheduling.messages import Leg
 from search.scheduling.search import Search
 from search.storage.run import Run
+from search.storage.trials import REPEATS
 from spaces.space import Space
 
 START_SECONDS, LEG_SECONDS, REPORT_SECONDS = 6.0, 0.07, 0.01
@@ -155,7 +156,8 @@ def simulate_searches(
         known = dict(zip(numbers or range(size), drawn[: len(first)], strict=False))
         curves = _Curves(run, known, seconds[-1], rng, begun=begun)
         outcomes.append(_simulated(run, space, curves, rng, begun=begun, slots=slots, pause_seconds=pause))
-    reached = [[sum(rung in t.intermediate_values for t in o.trials) for rung in run.rungs] for o in outcomes]
+    tried = [[trial for trial in one.trials if REPEATS not in trial.user_attrs] for one in outcomes]
+    reached = [[sum(rung in t.intermediate_values for t in trials) for rung in run.rungs] for trials in tried]
     return Forecast(
         wall_seconds=_percentiles([outcome.seconds for outcome in outcomes]),
         trial_seconds=_percentiles([outcome.busy_seconds for outcome in outcomes]),
@@ -203,13 +205,14 @@ class _Curves:
             others: seconds per epoch of random configurations, from which later trials are drawn.
             begun: the search that is continued, whose trials keep their ranks.
         """
-        size = run.trials if begun is None else begun.size
+        self._first, size = first, run.trials if begun is None else begun.size
         logs = np.log(others)
         spread = logs.std() or 1.0
         best = COST_SHIFT * rng.normal()
         weights = np.exp(-0.5 * (((logs - logs.mean()) / spread - best) / COST_WINDOW) ** 2) + 1e-12
         even = None if run.sampler in BLIND else weights / weights.sum()
-        later = iter(rng.choice(others, size=max(0, size - len(first)), p=even))
+        num_first = sum(number < size for number in first)
+        later = iter(rng.choice(others, size=max(0, size - num_first), p=even))
         self._seconds = np.array([first[number] if number in first else next(later) for number in range(size)])
         self._sign = run.objective.sign
         distance = np.abs((np.log(self._seconds) - logs.mean()) / spread - best)
@@ -219,15 +222,25 @@ class _Curves:
         self._quality[ranked] = -np.sort(-self._quality[ranked])
         self._noise = EPOCH_NOISE * rng.normal(size=(size, run.epochs)) / np.sqrt(1 + np.arange(run.epochs))
 
+        stored = () if begun is None else reversed(begun.trials)
+        self._numbers = {frozenset(trial.params.items()): trial.number for trial in stored}
+
+    def _number(self, leg: Leg) -> int:
+        """The number of the trial, or of the one that it repeats."""
+        first = self._numbers.setdefault(frozenset(leg.params.items()), leg.trial)
+        return leg.trial if leg.trial < len(self._seconds) else first
+
     def seconds(self, leg: Leg, epoch: int) -> float:
-        return float(self._seconds[leg.trial])
+        known = self._first.get(leg.trial)
+        return float(self._seconds[self._number(leg)] if known is None else known)
 
     def level(self, number: int) -> float:
         """The value of a trial without noise."""
         return self._sign * float(self._quality[number])
 
     def value(self, leg: Leg, epoch: int) -> float:
-        return self._sign * float(self._quality[leg.trial] + self._noise[leg.trial, epoch - 1])
+        noise = self._noise[leg.trial % len(self._noise), epoch - 1]
+        return self._sign * float(self._quality[self._number(leg)] + noise)
 
 
 def draw_configurations(run: Run, space: Space, examine: Examine, *, number: int) -> list[Draw]:
