@@ -122,15 +122,17 @@ def _facts(folder: Path) -> dict[str, Any]:
     from search.storage.run import read_run
     from search.storage.standings import Standings
     from search.storage.study import open_study
-    from search.storage.trials import is_infeasible
+    from search.storage.trials import is_infeasible, is_repeat
 
     run, study = read_run(folder), open_study(folder)
     trials = [t for t in study.trials if not is_infeasible(t)]
+    compared = [t for t in trials if not is_repeat(t)]
     asked = num_asked_for(run, requests_of(study))
-    done = sum(t.state.is_finished() for t in trials)
+    done = sum(t.state.is_finished() for t in compared)
     failed = sum(t.state == TrialState.FAIL for t in trials)
     best, running = Standings(run.objective, trials).best, is_held(folder)
-    state = "finished" if done == len(trials) >= asked else f"{done} of {counted(max(asked, len(trials)), 'trial')}"
+    is_over = done == len(compared) >= asked and all(t.state.is_finished() for t in trials)
+    state = "finished" if is_over else f"{done} of {counted(max(asked, len(compared)), 'trial')}"
     return {
         "run": folder.name,
         "created": run.created,

@@ -9,7 +9,7 @@ from search.storage.events import check_event, read_events
 from search.storage.study import open_study
 from search.storage.trials import is_infeasible
 
-ONCE = ("trial_started", "epoch_reported", "trial_paused", "trial_promoted", "best_changed")
+ONCE = ("trial_started", "epoch_reported", "trial_paused", "trial_promoted")
 ENDS = {"trial_finished": TrialState.COMPLETE, "trial_pruned": TrialState.PRUNED, "trial_failed": TrialState.FAIL}
 
 

@@ -9,25 +9,31 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import optuna
 import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from ray.tune.search import Searcher
 
 from analysis.evaluation.contenders import rank
+from analysis.pages.summary import states
 from analysis.prose.outcome import searched
 from analysis.studies.trials import read_trials
+from rungwise.listing import _facts
 from search.forecast.begun import Begun
 from search.forecast.forecast import first_draws, simulate_searches
 from search.forecast.simulate import simulate
 from search.forecast.speeds import Speed
 from search.scheduling.checkpoints import CheckpointKeeper
 from search.scheduling.messages import Leg
+from search.session import live
+from search.session.changing import _next_trial
 from search.session.closing import close
 from search.session.console import Output, SearchConsole
 from search.session.opening import resumed_run
 from search.session.options import Options
 from search.session.summary import summary
+from search.session.taking import earlier_of
 from search.storage.folder import trial_name
 from search.storage.run import Run, read_run
 from search.storage.standings import Standings
@@ -39,6 +45,7 @@ from tests.benches import BASELINE, Bench
 from tests.benches import SPACE as BENCH
 from tests.ledgers import make_run
 from tests.steered import table
+from tests.stories import check_story
 
 X = FloatDistribution(0, 1)
 ACCURACY = Objective(metric="accuracy", direction="maximize")
@@ -53,14 +60,16 @@ def make(number: int, x: float, value: float | None, **attrs: Any) -> FrozenTria
     return trial
 
 
-def test_a_configuration_counts_by_the_mean_of_its_trainings():
-    found = Standings(ACCURACY, [make(0, 0.1, 0.9), make(1, 0.2, 0.8), make(4, 0.1, 0.6), make(5, 0.1, 0.72)])
+def test_a_trial_counts_by_the_mean_of_its_trainings():
+    found = Standings(ACCURACY, [make(0, 0.1, 0.9), make(1, 0.2, 0.8), make(4, 0.1, 0.6, repeats=0)])
+    found.add(make(5, 0.1, 0.72, repeats=0))
     first, second = found.first(2)
     assert (first.trial.number, first.value, first.of_several) == (1, 0.8, "")
     assert (second.trial.number, second.values, second.value) == (0, [0.9, 0.6, 0.72], pytest.approx(0.74))
     assert second.of_several == ", the mean of 3 trainings (0.9000, 0.6000, 0.7200)"
-    found.add(make(4, 0.1, 0.9))  # told again
+    found.add(make(4, 0.1, 0.9, repeats=0))  # told again
     assert found.first(1)[0].value == pytest.approx(0.84)
+    assert found.of(4) is None
 
 
 def test_of_equal_ones_the_older_is_the_best_and_what_was_stopped_does_not_count():
@@ -74,9 +83,18 @@ def test_of_equal_ones_the_older_is_the_best_and_what_was_stopped_does_not_count
 
 @pytest.mark.parametrize(("kind", "best"), [("diverged", 1), ("lost", 0)])
 def test_a_configuration_that_diverges_on_another_seed_comes_after_those_that_never_did(kind: str, best: int):
-    again = make(2, 0.1, None, failure_kind=kind)
+    again = make(2, 0.1, None, failure_kind=kind, repeats=0)
     found = Standings(ACCURACY, [make(0, 0.1, 0.9), make(1, 0.2, 0.5), again])
     assert [one.trial.number for one in found.first(2)] == sorted((0, 1), key=lambda number: number != best)
+
+
+def study_of(trials: list[FrozenTrial]) -> optuna.Study:
+    study = optuna.create_study(direction="maximize")
+    for trial in trials:
+        values = {1: trial.value, 9: trial.value} if trial.value is not None else {}
+        trial.intermediate_values = {epoch: value for epoch, value in values.items() if value is not None}
+    study.add_trials(trials)
+    return study
 
 
 class Noisy:
@@ -234,9 +252,10 @@ def test_what_the_user_reads_is_the_mean(whole: Path, tmp_path: Path, capsys: py
     num_again = len(bench.search.trials) - 9
     assert f"best: trial {best.trial.number}, accuracy {best.value:.4f}, the mean of 3 trainings (" in said
     assert f"\n9 trials and {num_again} repeats: " in said
-    assert f"(trial {best.trial.number} again)" in said
-    told = summary(bench.search, None, run_dir=tmp_path, resume="again", code=code)["best"]
-    assert (told["value"], told["values"]) == (best.value, best.values)
+    assert f"{best.trial.number}  {best.value:.4f} (mean of 3)" in said
+    told = summary(bench.search, None, run_dir=tmp_path, resume="again", code=code)
+    assert (told["best"]["value"], told["best"]["values"]) == (best.value, best.values)
+    assert (sum(told["trials"].values()), told["repeats"]) == (9 + 9, num_again)
     assert "mean of 3 trainings" in (tmp_path / "best.py").read_text()
     follower = SearchConsole(bench.run, console=console)
     with follower.following(bench.search.trials):
@@ -251,7 +270,10 @@ def test_the_report_and_the_final_evaluation_choose_by_the_mean(whole: Path):
     assert trials.best is not None
     assert (trials.best["number"], trials.best["trainings"]) == (best.trial.number, 3)
     assert trials.best["value"] == pytest.approx(best.value, rel=1e-12)
-    assert len(trials.configurations) < trials.configurations["trainings"].sum() == len(trials.complete)
+    assert len(trials.trials) == 9
+    assert trials.best["rung_9"] == trials.best["last"] == trials.best["value"]
+    assert set(trials.epochs["trial"]) == {trial.number for trial in study.trials}
+    assert f"The best were trained again, {len(study.trials) - 9} times in all." in states(trials)
     assert "the mean of 3 trainings" in searched(trials, "no data").sentence
     first = rank(study, run)[0]
     assert (first.trial, first.search_value) == (best.trial.number, pytest.approx(best.value, rel=1e-12))
@@ -295,3 +317,51 @@ def test_a_search_that_only_repeats_is_forecast_when_it_is_resumed(whole: Path):
     known = {"first": [1, 1], "others": [1] * 20, "slots": 1}
     assert simulate_searches(run, BENCH, speeds, **known, begun=begun, numbers=numbers).epochs[1] >= 18
     assert "the resumed search would train next" in begun.describe(run, is_over=not draws)
+
+
+def test_a_lucky_baseline_is_compared_by_its_mean():
+    trials = [make(0, 0.5, 0.95), make(1, 0.2, 0.7), make(2, 0.5, 0.5, repeats=0), make(3, 0.5, 0.5, repeats=0)]
+    found = read_trials(study_of(trials), run_of(pruner="none"))
+    assert found.baseline_trial is not None
+    assert found.baseline_trial["value"] == pytest.approx(0.65)
+    assert "the baseline: 65.00 %; gain: +5.00 points" in searched(found, "no data").sentence
+    assert live.best_so_far(run_of(), trials) == [pytest.approx(0.65), 0.7]
+    follower = SearchConsole(run_of(), console=Output())
+    with follower.following(trials):
+        assert "accuracy 0.7000 (trial 1), baseline 0.6500" in follower._best_line(follower._trials).plain
+
+
+def test_one_that_fails_again_is_the_best_only_if_there_is_no_other():
+    broken = [make(0, 0.5, 0.95), make(2, 0.5, None, repeats=0, failure_kind="diverged")]
+    for trials, best in ((broken, 0), ([*broken, make(1, 0.2, 0.7)], 1)):
+        found = read_trials(study_of(sorted(trials, key=lambda trial: trial.number)), run_of(pruner="none")).best
+        assert found is not None
+        assert found["number"] == best
+
+
+def test_an_earlier_search_gives_what_was_not_refuted_first(whole: Path):
+    study, run = open_study(whole), read_run(whole)
+    taken = earlier_of(run, study.trials, run=run, space=BENCH)
+    order = [one.trial.number for one in Standings(ACCURACY, study.trials).first(3)]
+    assert [one.number for one in taken.best[: len(order)]] == order
+
+
+def test_ranges_change_while_trials_are_left_though_there_are_repeats(tmp_path: Path):
+    bench = train(tmp_path)
+    assert len(bench.search.trials) > 9
+    assert _next_trial(replace(bench.run, trials=len(bench.search.trials)), tmp_path) == len(bench.search.trials)
+    with pytest.raises(ValueError, match="but all 9 trials"):
+        _next_trial(bench.run, tmp_path)
+
+
+def test_the_events_name_the_winner_and_a_list_of_runs_says_when_it_is_finished(tmp_path: Path):
+    bench = train(tmp_path, story=True)
+    bench.search._events.stopped(bench.search, None)  # type: ignore[attr-defined]
+    best = Standings(ACCURACY, bench.search.trials).best
+    told = [line for line in check_story(tmp_path) if line["event"] == "best_changed"]
+    assert best is not None
+    assert (told[-1]["trial"], told[-1]["value"]) == (best.trial.number, best.value)
+    assert _facts(tmp_path)["state"] == "finished"
+    again = Bench(tmp_path, trials=12, repeats=3, story=True)
+    assert isinstance(again.ask(), tuple)
+    assert _facts(tmp_path)["state"] in ("9 of 10 trials", "9 of 12 trials")

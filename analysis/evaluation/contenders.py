@@ -56,19 +56,24 @@ def rank(study: optuna.Study, run: Run) -> list[Contender]:
     last epochs takes out the luck of one epoch, and the mean over several trainings that of a seed; the rest is what
     the fresh seeds and the test set measure.
     """
-    standings = Standings(run.objective, study.get_trials(deepcopy=False))
-    found = [(bool(one.failed), contender) for one in standings.all if (contender := _of_standing(one, run))]
-    return [c for _, c in sorted(found, key=lambda f: (f[0], run.objective.order(f[1].criterion or 0.0), f[1].trial))]
+    found: dict[str, tuple[bool, Contender]] = {}
+    for one in Standings(run.objective, study.get_trials(deepcopy=False)).all:
+        if (contender := _of_standing(one, run)) is not None:
+            found.setdefault(repr(sorted(one.trial.params.items())), (bool(one.failed), contender))
+
+    def place(of: tuple[bool, Contender]) -> tuple[bool, float, int]:
+        return of[0], run.objective.order(of[1].criterion or 0.0), of[1].trial or 0
+
+    return [contender for _, contender in sorted(found.values(), key=place)]
 
 
 def _of_standing(standing: Standing, run: Run) -> Contender | None:
-    """The contender of a configuration, with the means over its trainings."""
+    """The contender of a trial, with the means over its trainings."""
     each = [contender for trial in standing.trials if (contender := _of_trial(trial, run)) is not None]
     if len(each) < 2:
         return next(iter(each), None)
-    oldest = min(each, key=lambda contender: contender.trial or 0)
-    values = {name: fmean(getattr(one, name) for one in each) for name in ("search_value", "criterion")}
-    return replace(oldest, **values)
+    means = {name: fmean(getattr(one, name) for one in each) for name in ("search_value", "criterion")}
+    return replace(each[0], **means)
 
 
 def _of_trial(trial: FrozenTrial, run: Run) -> Contender | None:

@@ -138,7 +138,7 @@ def confidence(trials: Trials, *, num_validation: int | None) -> Confidence | No
     The interval says how much other validation samples of the same number would move the value. It does not hold the
     luck of being picked as the best of many: the final evaluation on fresh seeds measures that.
     """
-    best, done = trials.best, trials.configurations
+    best, done = trials.best, trials.complete
     if best is None:
         return None
     values = np.sort(done["value"].dropna().to_numpy(dtype=float) * trials.sign)[::-1] * trials.sign

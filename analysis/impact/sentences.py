@@ -31,7 +31,7 @@ def opposed(effect: Effect, parameter: Parameter, trials: Trials) -> str:
     """How many of the best trials use the worse value, if most of them do."""
     if not effect.found:
         return ""
-    rows = trials.configurations
+    rows = trials.complete
     ranked = (trials.sign * rows["value"].dropna()).nlargest(NUM_TOP).index
     used = rows.loc[ranked, f"params_{parameter.name}"].dropna()
     better, worse = effect.better, effect.worse

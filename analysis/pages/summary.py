@@ -108,6 +108,9 @@ def states(trials: Trials) -> str:
     skipped = int(counts.get(INFEASIBLE, 0))
     total = int(counts.sum()) - skipped
     said = [f"{counted(total, 'trial')}: {', '.join(sentences)}."] if total else []
+    complete = trials.complete
+    if repeats := int(complete["trainings"].sum()) - len(complete):
+        said.append(f"The best were trained again, {counted(repeats, 'time')} in all.")
     if skipped:
         noun = f"{'further ' * bool(total)}configuration"
         many = counted(skipped, f"{noun} was", plural=f"{noun}s were")

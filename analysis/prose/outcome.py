@@ -201,7 +201,7 @@ def _against_baseline(trials: Trials, sure: Confidence, rows: int | None) -> Out
         fact = ("Against the baseline", "not known", missing)
         return Outcome(facts=(fact,), sentence=f"; {missing}, so the gain over it is not known")
     if row["number"] == trials.best["number"]:
-        tied = int((trials.configurations["value"] == sure.value).sum()) - 1
+        tied = int((trials.complete["value"] == sure.value).sum()) - 1
         said = "the best trial is the baseline itself"
         if tied:
             others = f"{counted(tied, 'other trial')} reached the same value"
@@ -222,7 +222,8 @@ def _against_baseline(trials: Trials, sure: Confidence, rows: int | None) -> Out
     elif gain == 0:
         warnings = (f"{NO_BETTER}: both reached {reached}.",)
     else:
-        said += "; one training each on the same rows, so part of it may be chance"
+        each = "one training each" if trials.best["trainings"] == row["trainings"] == 1 else "few trainings"
+        said += f"; {each} on the same rows, so part of it may be chance"
     fact = (warnings[0].partition(":")[0] if warnings else label, shown, said)
     return Outcome(facts=(fact,), sentence=f"; the baseline: {reached}; gain: {shown}", warnings=warnings)
 

@@ -8,7 +8,9 @@ import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
 from analysis.wording import one_line
+from search.storage.standings import Standings
 from search.storage.trials import kept_epoch, num_weights
+from spaces.objectives import Direction, Objective
 from trainables.trainable import KEPT_EPOCH
 
 COMPLETE, STOPPED, UNFINISHED = "complete", "stopped", "unfinished"
@@ -21,7 +23,7 @@ RECORD = ("train_loss", "loss", "seconds", "images_per_second", "started", "work
 """What Rungwise records of each epoch, beside the value."""
 _HANDLED = ("epoch", "trial", "value", KEPT_EPOCH)
 _VALUES = ("value", "last", "best", "best_epoch", "kept_epoch")
-_FACTS = ("number", "configuration", "state", "epochs", *_VALUES, "seconds", "weights", "macs", "seed")
+_FACTS = ("number", "trainings", "fails_again", "state", "epochs", *_VALUES, "seconds", "weights", "macs", "seed")
 COLUMNS = (*_FACTS, "failure_kind", "failure", "started", "ended")
 """Columns of `Trials.trials`, before those of the rungs and of the hyperparameters."""
 
@@ -81,6 +83,8 @@ def trial_row(
     cause = attrs.get("infeasible") or attrs.get("failure")
     return {
         "number": trial.number,
+        "trainings": int(state == COMPLETE),
+        "fails_again": False,
         "state": state,
         "epochs": epochs,
         "value": values[epochs] if state == COMPLETE else math.nan,
@@ -98,6 +102,24 @@ def trial_row(
         "ended": end,
         **{f"rung_{rung}": values.get(rung, math.nan) for rung in rungs},
         **{PREFIX + one_line(name): value for name, value in trial.params.items()},
+    }
+
+
+def with_repeats(stored: Sequence[FrozenTrial], direction: Direction, *, full: int) -> dict[int, dict[str, Any]]:
+    """What differs in the row of a trial that was repeated, by its number.
+
+    Args:
+        full: epochs of the full budget.
+    """
+    standings = Standings(Objective(metric="", direction=direction), stored).all
+    return {
+        one.trial.number: {
+            **(dict.fromkeys(("value", "last", f"rung_{full}"), one.value) if one.again else {}),
+            "trainings": len(one.trials),
+            "fails_again": bool(one.failed),
+        }
+        for one in standings
+        if one.again or one.failed
     }
 
 

@@ -22,12 +22,13 @@ from analysis.studies.rows import (
     longest,
     reported_names,
     trial_row,
+    with_repeats,
 )
 from analysis.wording import is_share, named
 from search.storage.collector import collector_paused
 from search.storage.expected import Expected, Verdict, expectations_of
 from search.storage.requests import Request, requests_of
-from search.storage.trials import UNTRAINABLE
+from search.storage.trials import is_repeat
 from spaces.objectives import Direction, Objective
 
 
@@ -37,9 +38,10 @@ class Trials:
 
     trials: pd.DataFrame
     """One row per trial, indexed by its number: state, epochs, last, best, value (full budget only), seconds, ...,
-    `rung_E` (the objective after E epochs) and `params_NAME` for each hyperparameter."""
+    `rung_E` (the objective after E epochs) and `params_NAME` for each hyperparameter. A trial that repeats another one
+    has no row: it is one of the `trainings` of that trial, whose value at the full budget is their mean."""
     epochs: pd.DataFrame
-    """One row per (trial, epoch): trial, epoch, value, seconds, worker, started, ..."""
+    """One row per (trial, epoch), those of repeats included: trial, epoch, value, seconds, worker, started, ..."""
     parameters: tuple[Parameter, ...]
     present: tuple[Parameter, ...] = ()  # those whose ranges were replaced, with their present ranges
     metric: str = "objective"
@@ -98,22 +100,10 @@ class Trials:
         return self.trials[self.trials["state"] == COMPLETE]
 
     @property
-    def configurations(self) -> pd.DataFrame:
-        """One complete trial of each configuration, with the mean over its `trainings` as `value`.
-
-        As in a search, configurations that failed by their own fault on another seed are left out, unless all did.
-        """
-        failed = self.trials[self.trials["failure_kind"].isin(UNTRAINABLE)]["configuration"]
-        values = self.complete.groupby("configuration")["value"]
-        means = self.complete.assign(value=values.transform("mean"), trainings=values.transform("count"))
-        rows = means[~means["configuration"].duplicated()]
-        sound = rows[~rows["configuration"].isin(failed)]
-        return sound if len(sound) else rows
-
-    @property
     def best(self) -> pd.Series | None:
-        """The best of `configurations`, or None."""
-        rows = self.configurations
+        """The best complete trial, or None; one of which a repeat failed only if there is no other."""
+        rows = self.complete[~self.complete["fails_again"].astype(bool)]
+        rows = rows if rows["value"].notna().any() else self.complete
         valued = rows["value"].dropna()
         number = self.objective.best((int(number), value) for number, value in valued.items())  # pyright: ignore[reportArgumentType]
         return None if number is None else rows.loc[number]  # pyright: ignore[reportReturnType]
@@ -182,9 +172,11 @@ def read_trials(study: optuna.Study, run: Any = None) -> Trials:
     parameters = from_distributions(stored)
     direction: Direction = "maximize" if study.direction == optuna.study.StudyDirection.MAXIMIZE else "minimize"
     sign = float(Objective(metric="", direction=direction).sign)
+    of_several = with_repeats(stored, direction, full=full)
     rows = [
-        trial_row(trial, found, full=full, sign=sign, rungs=rungs) | {"configuration": oldest}
-        for trial, found, oldest in zip(stored, values, _oldest(stored), strict=True)
+        trial_row(trial, found, full=full, sign=sign, rungs=rungs) | of_several.get(trial.number, {})
+        for trial, found in zip(stored, values, strict=True)
+        if not is_repeat(trial)
     ]
     columns = [*COLUMNS, *(f"rung_{r}" for r in rungs), *(PREFIX + p.name for p in parameters)]
     return Trials(
@@ -206,12 +198,6 @@ def _epochs(stored: list[FrozenTrial], values: list[dict[int, float]]) -> pd.Dat
     more = reported_names(stored)
     rows = [row for trial, found in zip(stored, values, strict=True) for row in epoch_rows(trial, found, more)]
     return pd.DataFrame(rows, columns=pd.Index(["trial", "epoch", "value", *RECORD, *more]))
-
-
-def _oldest(stored: Sequence[FrozenTrial]) -> list[int]:
-    """For each trial the number of the oldest one with the same configuration."""
-    oldest: dict[frozenset[tuple[str, Any]], int] = {}
-    return [oldest.setdefault(frozenset(trial.params.items()), trial.number) for trial in stored]
 
 
 def _baseline(run: Any, stored: Sequence[FrozenTrial]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from search.algorithms.optuna_samplers import NUM_STARTUP_TRIALS
 from search.storage.ledger import Ledger
 from search.storage.run import Run
 from search.storage.seeds import derive_seed
+from search.storage.standings import Standings
 from search.storage.trials import epochs_reached
 from spaces.asking import Suggest
 from spaces.objectives import metric_named
@@ -207,9 +208,8 @@ class CurvesSampler:
 
     def _finished(self) -> dict[int, float]:
         """The values of the finished trials by number, signed so that larger is better."""
-        sign = self._run.objective.sign
-        found = [trial for trial in self._ledger.own_trials if trial.state == TrialState.COMPLETE]
-        return {trial.number: sign * trial.value for trial in found if trial.value is not None}
+        standings = Standings(self._run.objective, self._ledger.own_trials)
+        return {one.trial.number: self._run.objective.sign * one.value for one in standings.all}
 
     def _decide(
         self, suggest: Suggest, paused: Collection[int], *, number: int, live: Collection[int], aim: Aim

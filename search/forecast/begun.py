@@ -18,6 +18,7 @@ from search.storage.checksums import CHECKSUM
 from search.storage.ledger import Ledger
 from search.storage.requests import Request, new_key
 from search.storage.run import Run
+from search.storage.trials import REPEATS
 from spaces.space import Space
 
 
@@ -102,7 +103,9 @@ class Begun:
         Args:
             level: number of a trial -> its value in every epoch, in place of what was measured.
         """
-        trials = self.trials if level is None else [_with_level(trial, level(trial.number)) for trial in self.trials]
+        trials = self.trials
+        if level is not None:
+            trials = [_with_level(trial, level(trial.user_attrs.get(REPEATS, trial.number))) for trial in trials]
         return Ledger(_in_memory(run, trials, self.attrs), run)
 
 

@@ -16,7 +16,7 @@ from search.scheduling.constraints import Examine, examine_workers
 from search.scheduling.messages import Leg
 from search.scheduling.search import Search
 from search.storage.run import Run
-from search.storage.trials import REPEATS
+from search.storage.trials import is_repeat
 from spaces.space import Space
 
 START_SECONDS, LEG_SECONDS, REPORT_SECONDS = 6.0, 0.07, 0.01
@@ -156,7 +156,7 @@ def simulate_searches(
         known = dict(zip(numbers or range(size), drawn[: len(first)], strict=False))
         curves = _Curves(run, known, seconds[-1], rng, begun=begun)
         outcomes.append(_simulated(run, space, curves, rng, begun=begun, slots=slots, pause_seconds=pause))
-    tried = [[trial for trial in one.trials if REPEATS not in trial.user_attrs] for one in outcomes]
+    tried = [[trial for trial in one.trials if not is_repeat(trial)] for one in outcomes]
     reached = [[sum(rung in t.intermediate_values for t in trials) for rung in run.rungs] for trials in tried]
     return Forecast(
         wall_seconds=_percentiles([outcome.seconds for outcome in outcomes]),

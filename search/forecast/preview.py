@@ -26,6 +26,7 @@ from search.scheduling.baseline import describe_reduction
 from search.scheduling.configurations import at_most, describe_few
 from search.scheduling.constraints import Examine
 from search.storage.run import Run
+from search.storage.trials import is_repeat
 from spaces.objectives import DEFAULT_GOALS
 from spaces.ranges import describe_changes
 from spaces.space import Space
@@ -156,7 +157,7 @@ def _show_forecast(
 ) -> None:
     total = run.trials if begun is None else begun.num_in_all
     for rung, count in zip(run.rungs, forecast.reaching, strict=True):
-        already = 0 if begun is None else sum(rung in trial.intermediate_values for trial in begun.trials)
+        already = 0 if begun is None else sum(rung in t.intermediate_values for t in begun.trials if not is_repeat(t))
         said = "" if begun is None else f", {already} of them already"
         console.print(f"  about {count:.0f} of {total} trials are trained to epoch {rung}{said}")
     saved = describe_saving(forecast.epochs[1], full=run.trials * run.epochs) if begun is None else " are left"

@@ -147,7 +147,8 @@ def reinstall_handlers() -> None:
     """Install the handlers of this process again, after a library has removed them without Python's knowledge."""
     if in_main_thread():
         for number in STOP_SIGNALS:
-            signal.signal(number, signal.getsignal(number))
+            if (handler := signal.getsignal(number)) is not None:  # one that Python knows
+                signal.signal(number, handler)
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from search.scheduling.repeats import Repeats
 from search.storage.ledger import Ledger
 from search.storage.run import Run
 from search.storage.seeds import derive_seed
-from search.storage.trials import INFEASIBLE, REPEATS, STOP_EPOCH, is_infeasible
+from search.storage.trials import INFEASIBLE, STOP_EPOCH, is_infeasible, is_repeat
 from spaces.asking import Suggest
 from spaces.space import Space
 
@@ -51,7 +51,7 @@ class Proposals:
         self._view = make_view(run)
         self._encodings = make_encodings()
         ledger.study.pruner = make_pruner(run)
-        compared = [trial for trial in ledger.own_trials if REPEATS not in trial.user_attrs]
+        compared = [trial for trial in ledger.own_trials if not is_repeat(trial)]
         self.rungs = make_rungs(compared, run, find=ledger.trial)
         """The values at the rungs, kept up to date by `on_epoch` and `on_failure`; repeats are not compared."""
         self._allocation = Allocation(run, ledger)
@@ -247,7 +247,7 @@ class Proposals:
     def should_prune(self, number: int) -> bool:
         """Whether the run's pruner stops this trial now."""
         study, trial = self.ledger.study, self.ledger.trial(number)
-        if self._run.pruner in NEVER_STOPS or REPEATS in trial.user_attrs:
+        if self._run.pruner in NEVER_STOPS or is_repeat(trial):
             return False
         return study.pruner.prune(study, trial)
 
@@ -255,7 +255,7 @@ class Proposals:
         """Note a new epoch in the ledger."""
         if epoch in self._run.rungs:
             compared = (self.rungs, *(self._of_level[turn] for turn in self._turns_of(number)))
-            for rungs in () if REPEATS in self.ledger.trial(number).user_attrs else compared:
+            for rungs in () if is_repeat(self.ledger.trial(number)) else compared:
                 rungs.add(number, rung=epoch, value=value)
             self._curves.forget()
 

@@ -1,6 +1,6 @@
 """Trains the leading configuration again on other seeds, so that no lucky training wins the search.
 
-With --repeats N, once nothing else is left to train, the configuration that leads is trained again until it has been
+With --repeats N, once nothing else is left to train, the leading trial is repeated until its configuration has been
 trained N times. If its mean falls behind, the next leader is trained again, and so on: the search ends when the
 configuration with the best mean has N trainings. Everything depends only on the study.
 """
@@ -11,7 +11,7 @@ from search.scheduling.constraints import Examine
 from search.storage.ledger import Ledger
 from search.storage.run import Run
 from search.storage.standings import Standing, Standings
-from search.storage.trials import REPEATS
+from search.storage.trials import REPEATS, is_repeat
 from spaces.space import Space
 
 
@@ -28,7 +28,7 @@ class Repeats:
         Args:
             live: numbers of the trials that have a worker.
         """
-        if self._run.repeats < 2 or not all(REPEATS in self._ledger.trial(number).user_attrs for number in live):
+        if self._run.repeats < 2 or not all(is_repeat(self._ledger.trial(number)) for number in live):
             return set()
         leader = Standings(self._run.objective, self._ledger.own_trials).best
         if leader is None or self._num_begun(leader) >= self._run.repeats:
@@ -41,6 +41,4 @@ class Repeats:
     def _num_begun(self, leader: Standing) -> int:
         """How often its configuration has been trained, or is being trained; a failed training counts."""
         number = leader.trial.number
-        again = [t for t in self._ledger.own_trials if t.user_attrs.get(REPEATS) == number]
-        others = {trial.number for trial in leader.trials} - {trial.number for trial in again}
-        return len(again) + len(others)
+        return 1 + sum(trial.user_attrs.get(REPEATS) == number for trial in self._ledger.own_trials)

@@ -15,7 +15,7 @@ from search.storage.documented import DocumentedStorage
 from search.storage.requests import now, num_asked_for, requests_of
 from search.storage.run import Run, write_run
 from search.storage.study import open_study
-from search.storage.trials import is_infeasible
+from search.storage.trials import is_infeasible, is_repeat
 from spaces.asking import contains, same_kind
 from spaces.changes import Prior, Range, ReplacedRange
 from spaces.levels import Parameter, parameters
@@ -93,7 +93,7 @@ def _next_trial(run: Run, run_dir: Path) -> int:
     """
     study = open_study(run_dir)
     trials, asked = study.get_trials(deepcopy=False), num_asked_for(run, requests_of(study))
-    begun = sum(not is_infeasible(trial) for trial in trials)
+    begun = sum(not is_infeasible(trial) and not is_repeat(trial) for trial in trials)
     if begun >= asked:
         raise ValueError(
             f"--set changes what new trials are drawn from, but all {asked} trials of run {run.name!r} have begun; add "

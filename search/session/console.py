@@ -25,10 +25,10 @@ from search.storage.requests import Request
 from search.storage.run import Run
 from search.storage.standings import Standings
 from search.storage.trials import (
-    REPEATS,
     effort,
     epochs_reached,
     is_infeasible,
+    is_repeat,
     kept_epoch,
     num_weights,
     second_value,
@@ -208,7 +208,7 @@ class SearchConsole:
         return text + self._time_left(elapsed)
 
     def _time_left(self, elapsed: float) -> str:
-        todo = self._run.trials - len(self._trials)
+        todo = self._run.trials - sum(not is_repeat(trial) for trial in self._trials.values())
         if self._started_now <= 5 or todo <= 0:
             return ""
         return f", about {duration(elapsed * todo / self._started_now)} left"
@@ -232,9 +232,9 @@ class SearchConsole:
             return Text("best so far: none yet")
         which = f"trial {best.trial.number}{best.of_several}"
         line = f"best so far: {self._run.metric} {format_value(best.value)} ({which})"
-        baseline = next((t for t in trials.values() if t.params == self._run.baseline), None)
-        if baseline is not None and baseline.state == TrialState.COMPLETE:
-            line += f", baseline {format_value(baseline.value)}"
+        baseline = next((t.number for t in trials.values() if t.params == self._run.baseline), -1)
+        if (standing := self._standings.of(baseline)) is not None:
+            line += f", baseline {format_value(standing.value)}"
         bars = "" if self._console.options.ascii_only else live.sparkline(live.best_so_far(self._run, trials.values()))
         return Text.assemble((line, "bold green"), ("  " + bars if bars else "", "green"))
 
@@ -243,14 +243,14 @@ def summarise(run: Run, trials: list[FrozenTrial], *, console: Console) -> None:
     """Print the top five, what early stopping saved, and the failures by cause."""
     tried = [t for t in trials if not is_infeasible(t)]
     if ranked := live.ranked(run, tried):
-        console.print(_top_five(run, ranked))
+        console.print(_top_five(run, ranked, Standings(run.objective, tried)))
     states = Counter(t.state for t in tried)
     trained = sum(len(t.intermediate_values) for t in tried)
     saved = ""
     if trained and not states[TrialState.RUNNING]:  # epochs of unfinished trials are not saved, only open
         reached, full = effort(tried, epochs=run.epochs)
         saved = describe_saving(reached, full=full)
-    repeats = sum(REPEATS in trial.user_attrs for trial in tried)
+    repeats = sum(map(is_repeat, tried))
     also = f" and {counted(repeats, 'repeat')}" if repeats else ""
     console.print(
         f"\n{counted(len(tried) - repeats, 'trial')}{also}: {states[TrialState.COMPLETE]:,} finished,"
@@ -266,7 +266,7 @@ def summarise(run: Run, trials: list[FrozenTrial], *, console: Console) -> None:
         console.print(f"failed {count}x: {escape(printable(cause)[:SHOWN_CAUSE])}", soft_wrap=True)
 
 
-def _top_five(run: Run, ranked: Sequence[FrozenTrial]) -> Table:
+def _top_five(run: Run, ranked: Sequence[FrozenTrial], standings: Standings) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     keeps = ("keeps epoch",) if any(kept_epoch(trial) is not None for trial in ranked) else ()
     cost = "weights" if run.second is None else run.second.name
@@ -276,8 +276,8 @@ def _top_five(run: Run, ranked: Sequence[FrozenTrial]) -> Table:
         reached = epochs_reached(trial)
         known = num_weights(trial) if run.second is None else second_value(trial, run.second, reached)
         table.add_row(
-            live.labelled(trial, run),
-            format_value(trial.intermediate_values[reached]),
+            f"{trial.number}" + (" (baseline)" if trial.params == run.baseline else ""),
+            live.value_text(trial, standings),
             f"{reached}/{run.epochs}",
             *(str(kept_epoch(trial) or "-") for _ in keeps),
             live.STATES[trial.state],

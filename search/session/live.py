@@ -12,7 +12,8 @@ from rich.text import Text
 
 from search.process.text import counted, printable
 from search.storage.run import Run
-from search.storage.trials import REPEATS, epochs_reached, is_infeasible
+from search.storage.standings import Standings
+from search.storage.trials import REPEATS, epochs_reached, is_infeasible, is_repeat
 from trainables.data.notation import format_value
 
 SHOWN_BEST, SHOWN_RUNNING = 5, 12
@@ -30,22 +31,25 @@ _CELL = 14
 
 
 def ranked(run: Run, trials: Collection[FrozenTrial]) -> list[FrozenTrial]:
-    """The trials that have a value: those trained furthest first, and the better ones first among them."""
-    seen = [t for t in trials if t.state != TrialState.FAIL and t.intermediate_values and not is_infeasible(t)]
-    last = {t.number: t.intermediate_values[epochs_reached(t)] for t in seen}
+    """The trials that have a value: those trained furthest first, and the better ones first among them; no repeats."""
+    seen = [t for t in trials if t.state != TrialState.FAIL and t.intermediate_values]
+    seen = [t for t in seen if not is_infeasible(t) and not is_repeat(t)]
+    standings = Standings(run.objective, trials)
+    last = {t.number: _last_value(t, standings) for t in seen}
     return sorted(seen, key=lambda t: (-epochs_reached(t), run.objective.order(last[t.number])))
 
 
-def role(trial: FrozenTrial, run: Run) -> str:
-    """Whether the trial repeats another one or is the baseline, in words; empty for others."""
-    if (repeated := trial.user_attrs.get(REPEATS)) is not None:
-        return f"trial {repeated} again"
-    return "baseline" if trial.params == run.baseline else ""
+def _last_value(trial: FrozenTrial, standings: Standings) -> float:
+    """The value after the last epoch; of a trial that was repeated the mean of its trainings."""
+    standing = standings.of(trial.number)
+    return trial.intermediate_values[epochs_reached(trial)] if standing is None else standing.value
 
 
-def labelled(trial: FrozenTrial, run: Run) -> str:
-    """The number of a trial, with its role."""
-    return f"{trial.number} ({what})" if (what := role(trial, run)) else f"{trial.number}"
+def value_text(trial: FrozenTrial, standings: Standings) -> str:
+    """The last value of a trial as a table shows it, with the number of trainings if these are several."""
+    standing = standings.of(trial.number)
+    several = "" if standing is None or not standing.again else f" (mean of {len(standing.values)})"
+    return f"{format_value(_last_value(trial, standings))}{several}" if trial.intermediate_values else "-"
 
 
 def sparkline(values: Sequence[float], *, width: int = 24) -> str:
@@ -64,18 +68,17 @@ def sparkline(values: Sequence[float], *, width: int = 24) -> str:
 
 def best_so_far(run: Run, trials: Collection[FrozenTrial]) -> list[float]:
     """The best value of all finished trials, after each of them, in the order of their numbers."""
-    found: list[float] = []
-    for trial in sorted(trials, key=lambda t: t.number):
-        if trial.state == TrialState.COMPLETE and trial.value is not None:
-            better = not found or run.objective.order(trial.value) < run.objective.order(found[-1])
-            found.append(trial.value if better else found[-1])
+    standings, found = Standings(run.objective, sorted(trials, key=lambda t: t.number)), list[float]()
+    for standing in standings.all:
+        better = not found or run.objective.order(standing.value) < run.objective.order(found[-1])
+        found.append(standing.value if better else found[-1])
     return found
 
 
 def describe_counts(run: Run, trials: Collection[FrozenTrial], *, num_running: int) -> str:
     """How many trials have started, and what became of them."""
     tried = [trial for trial in trials if not is_infeasible(trial)]
-    states, repeats = Counter(trial.state for trial in tried), sum(REPEATS in trial.user_attrs for trial in tried)
+    states, repeats = Counter(trial.state for trial in tried), sum(map(is_repeat, tried))
     waiting = states[TrialState.RUNNING] - num_running
     parts = [
         f"{len(tried) - repeats} of {run.trials} trials started",
@@ -103,6 +106,7 @@ class Trials:
 
     def __init__(self, run: Run, trials: Mapping[int, FrozenTrial], running: Mapping[int, FrozenTrial]) -> None:
         self._run, self._running = run, sorted(running.items())
+        self._standings = Standings(run.objective, trials.values())
         self._best = [t for t in ranked(run, trials.values()) if t.number not in running][:SHOWN_BEST]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -134,9 +138,12 @@ class Trials:
     def _row(self, trial: FrozenTrial, names: Sequence[str], *, is_running: bool) -> list[RenderableType]:
         epoch = epochs_reached(trial)
         state = "running" if is_running else STATES[trial.state]
-        state += f", {what}" if (what := role(trial, self._run)) else ""
+        if (repeated := trial.user_attrs.get(REPEATS)) is not None:
+            state = f"{state}, trial {repeated} again"
+        elif trial.params == self._run.baseline:
+            state = f"{state}, baseline"
         values = [_cell(trial.params[name]) if name in trial.params else "-" for name in names]
-        value = format_value(trial.intermediate_values.get(epoch))
+        value = value_text(trial, self._standings)
         style = "" if is_running else "bold"
         return [str(trial.number), Text(value, style), f"{epoch}/{self._run.epochs}", Text(state, "dim"), *values]
 

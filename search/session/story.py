@@ -20,6 +20,7 @@ from search.storage.expected import Expected
 from search.storage.presence import StudyLostError
 from search.storage.requests import Request
 from search.storage.run import Run
+from search.storage.standings import Standings
 from search.storage.trials import epochs_reached, is_from_earlier, is_infeasible
 from spaces.changes import ReplacedRange
 
@@ -67,7 +68,9 @@ class Story:
     def __init__(self, run: Run, run_dir: Path, *, events: Events) -> None:
         self._run, self._events = run, events
         self._told: set[tuple[Any, ...]] = set()
-        self._best: float | None = None
+        self._standings = Standings(run.objective)
+        self._best: tuple[int, float] | None = None
+        """The best trial that was told last, and its value."""
         self._file: EventFile | None = None
         try:
             self._file = EventFile(run_dir)
@@ -81,11 +84,15 @@ class Story:
         lines = [] if self._file is None else self._file.lines
         for line in lines:
             self._told.add(_key(line["event"], line))
-            self._best = line.get("value") if line["event"] == "best_changed" else self._best
+            self._best = (line["trial"], line["value"]) if line["event"] == "best_changed" else self._best
         if not lines:
             self._started(recovered=bool(own))
         for trial in own:
+            if ("end", trial.number) in self._told:
+                self._standings.add(trial)
+        for trial in own:
             self._complete(trial, recovered=True)
+        self._compare(recovered=True)
         for request in requests:
             self._answered(request, recovered=True)
         for one in self._run.replaced:
@@ -210,14 +217,19 @@ class Story:
             fields |= {"cause": redact_text(str(attrs.get("failure", ""))), "kind": str(attrs.get("failure_kind", ""))}
         else:
             fields["value"] = finite(trial.value)
-        self._append(_ENDS[trial.state], recovered=recovered, **fields)
-        value = finite(trial.value)
-        if trial.state != TrialState.COMPLETE or value is None:
+        if ("end", trial.number) not in self._told:
+            self._append(_ENDS[trial.state], recovered=recovered, **fields)
+            self._standings.add(trial)
+            self._compare(recovered=recovered)
+
+    def _compare(self, *, recovered: bool) -> None:
+        """Append that the best trial is another one, or that its value has changed because it was repeated."""
+        best = self._standings.best
+        if best is None or finite(best.value) is None or self._best == (best.trial.number, best.value):
             return
-        order = self._run.objective.order
-        if self._best is None or order(value) < order(self._best):
-            previous, self._best = self._best, value
-            self._append("best_changed", recovered=recovered, trial=trial.number, value=value, previous=previous)
+        previous, self._best = self._best, (best.trial.number, best.value)
+        fields = {"trial": best.trial.number, "value": best.value, "previous": previous and previous[1]}
+        self._append("best_changed", recovered=recovered, **fields)
 
     def _answered(self, request: Request, *, recovered: bool = False) -> None:
         if (event := _ANSWERS.get(request.state)) is None:

@@ -15,7 +15,7 @@ from search.session.tradeoffs import front_facts
 from search.storage.expected import Expected, content
 from search.storage.run import Run
 from search.storage.standings import Standing, Standings
-from search.storage.trials import epochs_reached, is_infeasible
+from search.storage.trials import epochs_reached, is_infeasible, is_repeat
 from spaces.space import Space
 
 _STATES = {TrialState.COMPLETE: "finished", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
@@ -35,7 +35,7 @@ def summary(
     run, trials = search.run, search.ledger.trials
     reason, detail = why_stopped(search, received)
     real = [trial for trial in trials if not is_infeasible(trial)]
-    counts = Counter(_STATES.get(trial.state, "unfinished") for trial in real)
+    counts = Counter(_STATES.get(trial.state, "unfinished") for trial in real if not is_repeat(trial))
     return {
         "exit_code": code,
         "run": run.name,
@@ -46,6 +46,7 @@ def summary(
         "direction": run.direction,
         "trials": {"asked": run.trials, **{name: counts[name] for name in (*_STATES.values(), "unfinished")}},
         "infeasible": len(trials) - len(real),
+        "repeats": sum(map(is_repeat, real)),
         "epochs": sum(len(trial.intermediate_values) for trial in real),
         "best": _best(Standings(run.objective, trials).best),
         **front_facts(run, trials),

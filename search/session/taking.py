@@ -104,7 +104,7 @@ def earlier_of(source: "Run", stored: "Sequence[FrozenTrial]", *, run: "Run", sp
     if not set(there) & set(here):
         raise ValueError("the spaces share no parameter; leave it out")
     differs = source.fingerprint != run.fingerprint  # of one space, a few trials need not have all parameters
-    usable, outside = _carry(_best_first(trials, source), run, space)
+    usable, outside = _carry(_best_first(trials, source, stored), run, space)
     if not usable:
         why = "; ".join(f"{name} is outside in {count}" for name, count in outside.items())
         raise ValueError(f"none of its {len(trials)} trials can be used here ({why}); leave it out")
@@ -122,21 +122,26 @@ def earlier_of(source: "Run", stored: "Sequence[FrozenTrial]", *, run: "Run", sp
 
 def _is_compared(trial: "FrozenTrial", source: "Run") -> bool:
     """Whether the search itself chose the trial, and it reached the first rung."""
-    from search.storage.trials import REPEATS, is_infeasible
+    from search.storage.trials import is_infeasible, is_repeat
 
-    if REPEATS in trial.user_attrs:
+    if is_repeat(trial):
         return False
     if "seed" not in trial.user_attrs or is_infeasible(trial) or trial.user_attrs.get("failure_kind"):
         return False
     return math.isfinite(trial.intermediate_values.get(source.rungs[0], math.nan))
 
 
-def _best_first(trials: "Sequence[FrozenTrial]", source: "Run") -> "list[FrozenTrial]":
-    """The trials by the highest rung that each has reached, then by the value there."""
+def _best_first(trials: "Sequence[FrozenTrial]", source: "Run", stored: "Sequence[FrozenTrial]") -> "list[FrozenTrial]":
+    """The trials by the highest rung that each has reached, then by the value there, or the mean of its trainings."""
+    from search.storage.standings import Standings
 
-    def place(trial: "FrozenTrial") -> tuple[int, float, int]:
+    standings = Standings(source.objective, stored)
+
+    def place(trial: "FrozenTrial") -> tuple[int, bool, float, int]:
         rung = max(rung for rung in source.rungs if rung in trial.intermediate_values)
-        return -rung, -source.objective.sign * trial.intermediate_values[rung], trial.number
+        standing = standings.of(trial.number)
+        value = trial.intermediate_values[rung] if standing is None else standing.value
+        return -rung, standing is not None and bool(standing.failed), source.objective.order(value), trial.number
 
     return sorted(trials, key=place)
 

@@ -26,7 +26,7 @@ from search.storage.requests import BY_REQUEST, Request, requests_in
 from search.storage.run import Run
 from search.storage.seeds import derive_seed
 from search.storage.soundness import check_trials, num_kept
-from search.storage.trials import REPEATS, is_from_earlier, is_infeasible
+from search.storage.trials import REPEATS, is_from_earlier, is_infeasible, is_repeat
 
 
 class Ledger:
@@ -201,7 +201,7 @@ class Ledger:
         is_own = "seed" in trial.user_attrs and "fixed_params" not in trial.system_attrs
         if is_own and not trial.user_attrs.keys() & {BY_REQUEST, REPEATS}:
             self.made.append(len(self._ids))
-        self._num_repeats += REPEATS in trial.user_attrs
+        self._num_repeats += is_repeat(trial)
         self._ids.append(stored_id)
         self._num_infeasible += is_infeasible(trial)
 

@@ -1,88 +1,95 @@
-"""Which configuration is best.
+"""Which trial is best.
 
-Only trials that were trained to the full budget count. A configuration that several of them trained, on several seeds,
-counts by the mean of their values: the best of several values of one configuration says more about the seed than about
-the configuration. One whose training failed on another seed, by its own fault, comes after all that never failed.
+Only trials that were trained to the full budget count. One that other trials repeat on other seeds counts by the mean
+of all its trainings: the best of several values of one configuration says more about the seed than about the
+configuration. One of which a repeat failed by its own fault comes after all that never failed.
 """
 
 import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from statistics import fmean
-from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from search.storage.trials import is_untrainable
+from search.storage.trials import REPEATS, is_untrainable
 from spaces.objectives import Objective
 from trainables.data.notation import format_value
-
-_Key = frozenset[tuple[str, Any]]
 
 
 @dataclass(kw_only=True)
 class Standing:
-    """A configuration that was trained to the full budget at least once."""
+    """A trial that was trained to the full budget, with those that repeat it."""
 
-    trials: list[FrozenTrial] = field(default_factory=list)
-    """Those that trained it to the end, in the order in which they were added."""
+    trial: FrozenTrial
+    again: dict[int, FrozenTrial] = field(default_factory=dict)
+    """Those that repeat it and were trained to the end, by number."""
     failed: set[int] = field(default_factory=set)
-    """Numbers of the trials in which it could not be trained."""
+    """Numbers of the repeats in which the configuration could not be trained."""
 
     @property
-    def trial(self) -> FrozenTrial:
-        """The oldest of its trials."""
-        return min(self.trials, key=lambda trial: trial.number)
+    def trials(self) -> list[FrozenTrial]:
+        """The trial and its repeats."""
+        return [self.trial, *self.again.values()]
 
     @property
     def values(self) -> list[float]:
-        """The value of each of its trials, the oldest first."""
-        return [trial.value for trial in sorted(self.trials, key=lambda trial: trial.number)]  # type: ignore[misc]
+        """The value of each of its trainings, that of the trial itself first."""
+        return [trial.value for trial in self.trials]  # type: ignore[misc]
 
     @property
     def value(self) -> float:
         """The mean of its values."""
-        return fmean(self.values) if len(self.trials) > 1 else self.values[0]
+        return fmean(self.values) if self.again else self.values[0]
 
     @property
     def of_several(self) -> str:
         """That the value is a mean, to follow it in a line; empty for one training."""
-        if len(self.trials) < 2:
+        if not self.again:
             return ""
-        return f", the mean of {len(self.trials)} trainings ({', '.join(map(format_value, self.values))})"
+        return f", the mean of {len(self.values)} trainings ({', '.join(map(format_value, self.values))})"
 
 
 class Standings:
-    """The finished configurations of a search."""
+    """The finished trials of a search."""
 
     def __init__(self, objective: Objective, trials: Iterable[FrozenTrial] = ()) -> None:
+        """
+        Args:
+            trials: in any order in which no trial comes before the one that it repeats.
+        """
         self._objective = objective
-        self._found: dict[_Key, Standing] = {}
+        self._found: dict[int, Standing] = {}
         for trial in trials:
             self.add(trial)
 
     def add(self, trial: FrozenTrial) -> None:
         """Count a trial, once; one that has not ended, or was stopped, changes nothing."""
-        if not trial.state.is_finished() or trial.state == TrialState.PRUNED:
-            return
-        standing = self._found.setdefault(frozenset(trial.params.items()), Standing())
-        if is_untrainable(trial):
-            standing.failed.add(trial.number)
-        elif trial.state == TrialState.COMPLETE and trial.value is not None:
-            standing.trials = [*(one for one in standing.trials if one.number != trial.number), trial]
+        repeated = self._found.get(trial.user_attrs.get(REPEATS, -1))
+        is_complete = trial.state == TrialState.COMPLETE and trial.value is not None
+        if repeated is not None and is_complete:
+            repeated.again[trial.number] = trial
+        elif repeated is not None and trial.state == TrialState.FAIL and is_untrainable(trial):
+            repeated.failed.add(trial.number)
+        elif is_complete and REPEATS not in trial.user_attrs:
+            self._found.setdefault(trial.number, Standing(trial=trial))
 
     @property
     def all(self) -> list[Standing]:
-        """The configurations, in the order in which they were first added."""
-        return [standing for standing in self._found.values() if standing.trials]
+        """In the order in which the trials were added."""
+        return list(self._found.values())
+
+    def of(self, number: int) -> Standing | None:
+        """That of the trial with this number; None if it is not finished, or repeats another one."""
+        return self._found.get(number)
 
     def first(self, count: int) -> list[Standing]:
-        """The best configurations, the best first; of equal ones the older first."""
-        return heapq.nsmallest(count, self.all, key=self._order)
+        """The best, the best first; of equal ones the older first."""
+        return heapq.nsmallest(count, self._found.values(), key=self._order)
 
     @property
     def best(self) -> Standing | None:
-        """The best configuration; None without any."""
+        """The best; None without any."""
         return next(iter(self.first(1)), None)
 
     def _order(self, standing: Standing) -> tuple[bool, float, int]:
@@ -90,6 +97,6 @@ class Standings:
 
 
 def best_trial(trials: Iterable[FrozenTrial], objective: Objective) -> FrozenTrial | None:
-    """The trial of the best configuration, of several the oldest; None if none was trained to its full budget."""
+    """The best trial; None if none was trained to its full budget."""
     best = Standings(objective, trials).best
     return None if best is None else best.trial

@@ -41,6 +41,11 @@ def is_infeasible(trial: FrozenTrial) -> bool:
     return INFEASIBLE in trial.user_attrs
 
 
+def is_repeat(trial: FrozenTrial) -> bool:
+    """Whether this trial trains the configuration of another one again."""
+    return REPEATS in trial.user_attrs
+
+
 def is_untrainable(trial: FrozenTrial) -> bool:
     """Whether the configuration cannot be trained, for a reason that it causes itself."""
     return is_infeasible(trial) or trial.user_attrs.get("failure_kind") in UNTRAINABLE
