@@ -171,8 +171,7 @@ def read_trials(study: optuna.Study, run: Any = None) -> Trials:
     rungs = tuple(getattr(run, "rungs", ()) or common_stops(stored, values, full))
     parameters = from_distributions(stored)
     direction: Direction = "maximize" if study.direction == optuna.study.StudyDirection.MAXIMIZE else "minimize"
-    sign = float(Objective(metric="", direction=direction).sign)
-    of_several = with_repeats(stored, direction, full=full)
+    sign, of_several = float(Objective(metric="", direction=direction).sign), with_repeats(stored, direction, full=full)
     rows = [
         trial_row(trial, found, full=full, sign=sign, rungs=rungs) | of_several.get(trial.number, {})
         for trial, found in zip(stored, values, strict=True)
