@@ -70,7 +70,7 @@ class Story:
         self._told: set[tuple[Any, ...]] = set()
         self._standings = Standings(run.objective)
         self._best: tuple[int, float] | None = None
-        """The best trial that was told last, and its value."""
+        """The best trial that was written last, and its value."""
         self._file: EventFile | None = None
         try:
             self._file = EventFile(run_dir)
