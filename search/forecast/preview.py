@@ -161,8 +161,8 @@ def _show_forecast(
         said = "" if begun is None else f", {already} of them already"
         console.print(f"  about {count:.0f} of {total} trials are trained to epoch {rung}{said}")
     saved = describe_saving(forecast.epochs[1], full=run.trials * run.epochs) if begun is None else " are left"
-    again = " with those that train the best configuration again" * (run.repeats > 1)
-    console.print(f"  about {forecast.epochs[1]:,.0f} epochs{again}{saved}")
+    again = ", those of repeats included" * (run.repeats > 1)
+    console.print(f"  about {forecast.epochs[1]:,.0f} epochs{saved}{again}")
     first = "the baseline" if run.baseline and begun is None else "the first trial"
     console.print(
         f"  an epoch takes {first} {forecast.baseline_epoch_seconds:.2g} s, a random configuration"

@@ -249,7 +249,8 @@ class Proposals:
         study, trial = self.ledger.study, self.ledger.trial(number)
         if self._run.pruner in NEVER_STOPS or is_repeat(trial):
             return False
-        return study.pruner.prune(study, trial)
+        with self.ledger.showing([one for one in self.ledger.trials if not is_repeat(one)]):
+            return study.pruner.prune(study, trial)
 
     def on_epoch(self, number: int, *, epoch: int, value: float) -> None:
         """Note a new epoch in the ledger."""

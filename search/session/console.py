@@ -244,18 +244,18 @@ def summarise(run: Run, trials: list[FrozenTrial], *, console: Console) -> None:
     tried = [t for t in trials if not is_infeasible(t)]
     if ranked := live.ranked(run, tried):
         console.print(_top_five(run, ranked, Standings(run.objective, tried)))
-    states = Counter(t.state for t in tried)
+    repeats = [t for t in tried if is_repeat(t)]
+    states = Counter(t.state for t in tried if not is_repeat(t))
     trained = sum(len(t.intermediate_values) for t in tried)
     saved = ""
-    if trained and not states[TrialState.RUNNING]:  # epochs of unfinished trials are not saved, only open
+    if trained and all(t.state.is_finished() for t in tried):  # epochs of unfinished trials are not saved, only open
         reached, full = effort(tried, epochs=run.epochs)
         saved = describe_saving(reached, full=full)
-    repeats = sum(map(is_repeat, tried))
-    also = f" and {counted(repeats, 'repeat')}" if repeats else ""
     console.print(
-        f"\n{counted(len(tried) - repeats, 'trial')}{also}: {states[TrialState.COMPLETE]:,} finished,"
+        f"\n{counted(sum(states.values()), 'trial')}: {states[TrialState.COMPLETE]:,} finished,"
         f" {states[TrialState.PRUNED]:,} stopped early, {states[TrialState.FAIL]:,} failed"
         + (f", {states[TrialState.RUNNING]:,} unfinished" if states[TrialState.RUNNING] else "")
+        + f"; {counted(len(repeats), 'repeat')}" * bool(repeats)
         + f"; {counted(trained, 'epoch')} trained{saved}",
         soft_wrap=True,
     )
