@@ -106,7 +106,8 @@ def read_study(folder: Path) -> dict[str, Any]:
         `read_confirmed`), `classes` (rows of each class in the splits, for images), `num_training`, `num_validation`,
         `correlations` (of ranks between rungs), `settled` (levels on which all trials that were trained to the end
         agree), `levels` (how many of these have each level), `answers` (to the questions asked, a sentence each),
-        `pflop` (operations of one final training of `winner` and `baseline`, for images).
+        `pflop` (operations of one final training of `winner` and `baseline`, for images), `figures` (names of those of
+        the report).
     """
     import optuna
 
@@ -134,6 +135,7 @@ def read_study(folder: Path) -> dict[str, Any]:
         **count_levels(trials),
         **_read_answers(trials, folder, run=run),
         **read_confirmed(folder / "confirm" / "results.csv", sign=trials.sign),
+        "figures": {path.stem for path in folder.glob("report/figures/*.png")},
     }
 
 
