@@ -106,8 +106,7 @@ def read_study(folder: Path) -> dict[str, Any]:
         `read_confirmed`), `classes` (rows of each class in the splits, for images), `num_training`, `num_validation`,
         `correlations` (of ranks between rungs), `settled` (levels on which all trials that were trained to the end
         agree), `levels` (how many of these have each level), `answers` (to the questions asked, a sentence each),
-        `pflop` (operations of one final training of `winner` and `baseline`, for images), `figures` (names of those of
-        the report).
+        `pflop` (operations of one final training of `winner` and `baseline`, for images), `figures` (their names).
     """
     import optuna
 
@@ -135,7 +134,6 @@ def read_study(folder: Path) -> dict[str, Any]:
         **count_levels(trials),
         **_read_answers(trials, folder, run=run),
         **read_confirmed(folder / "confirm" / "results.csv", sign=trials.sign),
-        "figures": {path.stem for path in folder.glob("report/figures/*.png")},
     }
 
 
@@ -189,9 +187,10 @@ def _describe_effort(trials: "Trials", run: Any) -> dict[str, Any]:
 
 
 def _read_tables(tables: Path, *, metric: str) -> dict[str, Any]:
-    """`effects`, `early`, `classes` and `correlations`, as the report has written them."""
+    """`effects`, `early`, `classes`, `correlations` and `figures`, as the report has written them."""
     classes = tables / "classes.csv"
     return {
+        "figures": {path.stem for path in tables.parent.glob("figures/*.png")},
         "effects": read_effects(tables / "effects.csv", metric=metric),
         "early": read_effects(tables / "early_effects.csv", metric=metric),
         "classes": pd.read_csv(classes).to_dict("records") if classes.exists() else [],
