@@ -201,6 +201,24 @@ def test_figures_show_the_numbers_of_the_record(described):
     plt.close("all")
 
 
+@pytest.mark.parametrize("value", [0.2, 0.9])
+def test_a_random_configuration_far_from_the_others_stands_at_the_edge_in_numbers(described, value: float):
+    def moved(entrant: Entrant) -> Entrant:
+        mean = value if entrant.role == "random" else 0.9 + 0.1 * entrant.scores["accuracy"]["value"]
+        scores = {**entrant.scores, "accuracy": {"value": mean, "low": mean - 0.01, "high": mean + 0.01}}
+        return replace(entrant, scores=scores, by_seed={**entrant.by_seed, "accuracy": [mean, mean + 0.002]})
+
+    ax = final_plots.plot_entrants(replace(described, entrants=tuple(map(moved, described.entrants))))
+    low, high = ax.get_xlim()
+    if value == 0.2:
+        assert [text.get_text() for text in ax.texts] == ["20 [19, 21]"]
+        assert 21 < low < 94
+    else:
+        assert list(ax.texts) == []
+        assert low < 90 < high
+    plt.close("all")
+
+
 def test_colours_are_told_apart_by_all_kinds_of_colour_vision():
     okabe_ito = {"#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", style.GREY.lower()}
     assert {to_hex(colour) for colour in final_plots._COLORS.values()} <= okabe_ito

@@ -22,12 +22,17 @@ _SHOWN_CLASSES = 30
 """With more classes their names are left out of the confusion matrix, and only the worst have a bar."""
 _NUMBERED_CLASSES = 15
 """With more classes the cells of the confusion matrix have no numbers."""
+_FAR = 4
+"""How many times the range of the other contenders the axis must span before a random configuration leaves it."""
 _NAME_WIDTH = 22
 """Characters of the name of a class at an axis."""
 
 
 def plot_entrants(results: FinalResults, ax: Axes | None = None) -> Axes:
-    """Every contender's score with its interval, and its seeds one by one."""
+    """Every contender's score with its interval, and its seeds one by one.
+
+    A random configuration far from all others stands at the edge, in numbers, so that the others are told apart.
+    """
     entrants = results.entrants
     ax = style.new_axes(ax, width=6.6, height=0.45 * len(entrants) + 1.1)
     metric = results.metric
@@ -44,6 +49,7 @@ def plot_entrants(results: FinalResults, ax: Axes | None = None) -> Axes:
     ax.set_xlabel(f"test {results.in_unit(metric)}{' (%)' if scale == 100 else ''}: mean, 95 % interval; | one seed")
     ax.grid(visible=False, axis="y")
     _limit_to_values(ax, results, scale)
+    _focus(ax, results, scale)
     return ax
 
 
@@ -61,6 +67,27 @@ def _limit_to_values(ax: Axes, results: FinalResults, scale: float) -> None:
     margin = max(1.5 * float(np.ptp(seeds)), 0.02 * float(np.abs(seeds).max()), 1e-9)
     low, high = ax.get_xlim()
     ax.set_xlim(max(low, seeds.min() - margin), min(high, seeds.max() + margin))
+
+
+def _focus(ax: Axes, results: FinalResults, scale: float) -> None:
+    """Limit the axis to the other contenders if the random one is far from them, and state its score at the edge."""
+    metric, (left, right) = results.metric, ax.get_xlim()
+    others = [entrant for entrant in results.entrants if entrant.role != "random"]
+    ends = [scale * entrant.scores[metric][key] for entrant in others for key in ("low", "high")]
+    low, high = max(min(ends), left), min(max(ends), right)
+    for place, entrant in enumerate(results.entrants):
+        found = {key: scale * value for key, value in entrant.scores[metric].items()}
+        is_far = max(high, found["high"]) - min(low, found["low"]) > _FAR * (high - low) > 0
+        if entrant.role != "random" or not is_far:
+            continue
+        ax.set_xlim(low - 0.5 * (high - low), high + 0.5 * (high - low))
+        edge, inside, side = (1.0, 0.93, "right") if found["low"] > high else (0.0, 0.07, "left")
+        at, text = ax.get_yaxis_transform(), "{value:.4g} [{low:.4g}, {high:.4g}]".format(**found)
+        ax.annotate(
+            text, xy=(edge, place), xytext=(inside, place), xycoords=at, textcoords=at, fontsize=8.5,
+            color=style.GREY, va="center", ha=side,
+            arrowprops={"arrowstyle": "->", "color": style.GREY},
+        )  # fmt: skip
 
 
 def plot_front(results: FinalResults, ax: Axes | None = None) -> Axes:
