@@ -31,7 +31,7 @@ _NAME_WIDTH = 22
 def plot_entrants(results: FinalResults, ax: Axes | None = None) -> Axes:
     """Every contender's score with its interval, and its seeds one by one.
 
-    A random configuration far from all others stands at the edge, in numbers, so that the others are told apart.
+    A random configuration far from all others stands at the edge, in numbers, so that the others can be seen.
     """
     entrants = results.entrants
     ax = style.new_axes(ax, width=6.6, height=0.45 * len(entrants) + 1.1)
