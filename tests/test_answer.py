@@ -243,7 +243,7 @@ def test_a_comparison_answers_with_numbers(streams: pytest.CaptureFixture[str]):
     first, other = (run["test"]["accuracy"]["value"] for run in found["runs"])
     assert difference["value"] == pytest.approx(first - other)
     assert difference["low"] < difference["value"] < difference["high"] < 0
-    assert found["runs"][0]["best"]["params"]["width_0"] == 26
+    assert found["runs"][0]["best"]["params"]["width_0"] == 22
     assert {"parameter", "agreement", "better", "worse", "why", "by_run"} == set(found["effects"][0])
 
 

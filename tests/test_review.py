@@ -68,7 +68,7 @@ def test_an_average_of_the_weights_is_advised_only_where_the_space_has_one():
     table = trials.trials.assign(params_ema_decay=trials.trials[f"params_{trials.parameters[0].name}"])
     trials = replace(trials, trials=table, parameters=(*trials.parameters, with_average))
     advice = next(finding.advice for finding in review(trials) if finding.kind == "noisy")
-    assert "Use more validation rows, average the weights (ema_decay), or compare several trials" in advice
+    assert "Use more validation rows, average the weights (ema_decay), train the best ones again" in advice
 
 
 def test_a_finding_of_all_best_trials_says_all():

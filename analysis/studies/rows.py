@@ -22,8 +22,8 @@ PREFIX = "params_"
 RECORD = ("train_loss", "loss", "seconds", "images_per_second", "started", "worker", "node", "device")
 """What Rungwise records of each epoch, beside the value."""
 _HANDLED = ("epoch", "trial", "value", KEPT_EPOCH)
-_VALUES = ("value", "last", "best", "best_epoch", "kept_epoch")
-_FACTS = ("number", "trainings", "fails_again", "state", "epochs", *_VALUES, "seconds", "weights", "macs", "seed")
+_VALUES = ("value", "trainings", "fails_again", "last", "best", "best_epoch", "kept_epoch")
+_FACTS = ("number", "state", "epochs", *_VALUES, "seconds", "weights", "macs", "seed")
 COLUMNS = (*_FACTS, "failure_kind", "failure", "started", "ended")
 """Columns of `Trials.trials`, before those of the rungs and of the hyperparameters."""
 
