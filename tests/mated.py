@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
+from unittest.mock import patch
 
 import torch
 
@@ -15,6 +16,7 @@ from trainables.data.dataset import from_arrays
 from trainables.own.stored import copied
 from trainables.supervised import Supervised
 from trainables.trainable import Keep, Setting
+from trainables.training import device
 from trainables.training.config import TrainConfig
 
 
@@ -71,10 +73,11 @@ class Mate:
 
 @contextmanager
 def mated() -> Iterator[Mate]:
-    """A mate, until the context is left."""
+    """A mate, until the context is left; both compute in float32, whatever this processor multiplies fastest."""
     mate = Mate()
     try:
-        yield mate
+        with patch.object(device, "multiplies_bfloat16_faster", return_value=False):
+            yield mate
     finally:
         leave()
         mate.process.kill()
@@ -83,6 +86,7 @@ def mated() -> Iterator[Mate]:
 
 def _follow(port: int, end: Connection) -> None:
     torch.set_num_threads(1)
+    patch.object(device, "multiplies_bfloat16_faster", return_value=False).start()
     join(connect(ADDRESS, port), leg=1, rank=1, world_size=2, device="cpu", address=ADDRESS)
     while True:
         function, values = end.recv()
