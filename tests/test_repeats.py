@@ -61,13 +61,13 @@ def make(number: int, x: float, value: float | None, **attrs: Any) -> FrozenTria
 
 
 def test_a_trial_counts_by_the_mean_of_its_trainings():
-    found = Standings(ACCURACY, [make(0, 0.1, 0.9), make(1, 0.2, 0.8), make(4, 0.1, 0.6, repeats=0)])
-    found.add(make(5, 0.1, 0.72, repeats=0))
+    found = Standings(ACCURACY, [make(0, 0.1, 0.9), make(1, 0.2, 0.8), make(4, 0.1, 0.6, **{REPEATS: 0})])
+    found.add(make(5, 0.1, 0.72, **{REPEATS: 0}))
     first, second = found.first(2)
     assert (first.trial.number, first.value, first.of_several) == (1, 0.8, "")
     assert (second.trial.number, second.values, second.value) == (0, [0.9, 0.6, 0.72], pytest.approx(0.74))
     assert second.of_several == ", the mean of 3 trainings (0.9000, 0.6000, 0.7200)"
-    found.add(make(4, 0.1, 0.9, repeats=0))  # told again
+    found.add(make(4, 0.1, 0.9, **{REPEATS: 0}))  # told again
     assert found.first(1)[0].value == pytest.approx(0.84)
     assert found.of(4) is None
 
@@ -83,7 +83,7 @@ def test_of_equal_ones_the_older_is_the_best_and_what_was_stopped_does_not_count
 
 @pytest.mark.parametrize(("kind", "best"), [("diverged", 1), ("lost", 0)])
 def test_a_configuration_that_diverges_on_another_seed_comes_after_those_that_never_did(kind: str, best: int):
-    again = make(2, 0.1, None, failure_kind=kind, repeats=0)
+    again = make(2, 0.1, None, failure_kind=kind, **{REPEATS: 0})
     found = Standings(ACCURACY, [make(0, 0.1, 0.9), make(1, 0.2, 0.5), again])
     assert [one.trial.number for one in found.first(2)] == sorted((0, 1), key=lambda number: number != best)
 
@@ -321,7 +321,12 @@ def test_a_search_that_only_repeats_is_forecast_when_it_is_resumed(whole: Path):
 
 
 def test_a_lucky_baseline_is_compared_by_its_mean():
-    trials = [make(0, 0.5, 0.95), make(1, 0.2, 0.7), make(2, 0.5, 0.5, repeats=0), make(3, 0.5, 0.5, repeats=0)]
+    trials = [
+        make(0, 0.5, 0.95),
+        make(1, 0.2, 0.7),
+        make(2, 0.5, 0.5, **{REPEATS: 0}),
+        make(3, 0.5, 0.5, **{REPEATS: 0}),
+    ]
     found = read_trials(study_of(trials), run_of(pruner="none"))
     assert found.baseline_trial is not None
     assert found.baseline_trial["value"] == pytest.approx(0.65)
@@ -333,7 +338,7 @@ def test_a_lucky_baseline_is_compared_by_its_mean():
 
 
 def test_one_that_fails_again_is_the_best_only_if_there_is_no_other():
-    broken = [make(0, 0.5, 0.95), make(2, 0.5, None, repeats=0, failure_kind="diverged")]
+    broken = [make(0, 0.5, 0.95), make(2, 0.5, None, failure_kind="diverged", **{REPEATS: 0})]
     for trials, best in ((broken, 0), ([*broken, make(1, 0.2, 0.7)], 1)):
         found = read_trials(study_of(sorted(trials, key=lambda trial: trial.number)), run_of(pruner="none")).best
         assert found is not None
@@ -383,3 +388,9 @@ def test_a_pruner_compares_no_new_trial_with_repeats(tmp_path: Path, monkeypatch
     assert repeats
     assert set(seen)
     assert not repeats & set(seen)
+
+
+def test_an_attribute_of_another_program_makes_no_trial_a_repeat():
+    trials = [make(0, 0.1, 0.9, repeats=5), make(1, 0.2, 0.8, repeats=5)]
+    assert len(read_trials(study_of(trials)).trials) == 2
+    assert len(Standings(ACCURACY, trials).all) == 2

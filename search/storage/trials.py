@@ -19,7 +19,7 @@ INFEASIBLE = "infeasible"
 STOP_EPOCH = "stop_epoch"
 """User attribute of a trial that ends before the full budget, as its plan says: its last epoch."""
 
-REPEATS = "repeats"
+REPEATS = "rungwise_repeats"
 """User attribute of a trial that trains the configuration of another one again, on another seed: the number of that
 trial."""
 
