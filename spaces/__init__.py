@@ -30,6 +30,7 @@ from spaces.origin import check, is_own, locate, parsed
 EARLIER = {
     ("cifar_arch", "edcce89a5253af0a"): "cifar_arch@1",
     ("cifar_small", "060fd1d43240055c"): "cifar_small@1",
+    ("fashion_small", "46319f5db69c640d"): "fashion_small@1",
     ("image_folder_arch", "e54c1612ede9a0f5"): "image_folder_arch@1",
     ("housing_mlp", "bda8a4a07c6b4489"): "housing_mlp@1",
     ("tabular_mlp", "1ee746745e3e9031"): "tabular_mlp@1",
