@@ -175,7 +175,7 @@ def test_without_a_change_the_model_of_curves_has_the_same_bits(tmp_path: Path):
     models = [Surrogate(trials, rungs=(1, 2), maximize=True, ranges=given) for given in (None, {}, ranges)]
     asked = [(trial.params, -1) for trial in trials]
     for model in models[1:]:
-        assert model._observed.codes.tobytes() == models[0]._observed.codes.tobytes()
+        assert model._alike.tobytes() == models[0]._alike.tobytes()
         assert [part.tobytes() for part in model.expected(asked)] == [p.tobytes() for p in models[0].expected(asked)]
 
 

@@ -134,12 +134,14 @@ def test_candidates_are_new_come_from_anywhere_and_from_near_the_parents_and_dep
     first.params = {"x": 0.1, "deep": True, "y": 5}
     second.params = {"x": 0.9, "deep": True, "y": 50}
     tried = {identity(first.params), identity(second.params)}
-    drawn = Candidates(suggest, seed=3).new([first, second], tried=tried)
-    assert drawn == Candidates(suggest, seed=3).new([first, second], tried=tried)
-    assert drawn != Candidates(suggest, seed=4).new([first, second], tried=tried)
+    drawn = Candidates(suggest, seed=3).new([first, second], number=10, tried=tried, held={})
+    assert drawn == Candidates(suggest, seed=3).new([first, second], number=10, tried=tried, held={})
+    assert drawn != Candidates(suggest, seed=4).new([first, second], number=10, tried=tried, held={})
     again = Candidates(suggest, seed=3)
-    again.new([second], tried=())
-    assert again.new([first, second], tried=tried) == drawn, "whoever was a parent before changes nothing"
+    again.new([second], number=9, tried=(), held={})
+    assert again.new([first, second], number=10, tried=tried, held={}) == drawn, (
+        "whoever was a parent before changes nothing"
+    )
     assert not tried & {identity(params) for params in drawn}
     for parent in (first, second):
         shared = [sum(params.get(n) == v for n, v in parent.params.items()) for params in drawn]
@@ -162,8 +164,8 @@ def test_values_are_compared_at_equal_epochs_and_those_that_went_on_stay_better_
 
 def test_a_space_with_nothing_new_or_a_failing_one_has_no_candidates():
     everything = {identity({"n": n}) for n in range(3)}
-    assert Candidates(lambda t: t.suggest_int("n", 0, 2), seed=0).new([], tried=everything) == []
-    assert Candidates(lambda t: 1 / 0, seed=0).new([], tried=()) == []
+    assert Candidates(lambda t: t.suggest_int("n", 0, 2), seed=0).new([], number=0, tried=everything, held={}) == []
+    assert Candidates(lambda t: 1 / 0, seed=0).new([], number=0, tried=(), held={}) == []
 
 
 def test_what_runs_now_is_taken_to_end_as_expected_so_that_less_is_gained_next_to_it():

@@ -20,6 +20,9 @@ NUM_ANYWHERE = 50
 NUM_PARENTS, NUM_NEAR, NUM_MOVED = 5, 10, 20
 """Most promising trials; new configurations that differ from each of them in one or two parameters; and those that are
 moved a little along the ranges of about half of the parameters."""
+TRIALS_A_DRAW = 5
+"""For this many trials in a row the candidates near a parent, and those from anywhere, stay the same but for those that
+were tried: drawing them is slow. Not all are drawn before the same trial."""
 _STEPS = 0.01, 0.2
 """Least and greatest standard deviation of a move, as a share of the range."""
 _LAST = 20
@@ -58,33 +61,36 @@ class Candidates:
             num_moved: configurations that are moved a little from each parent.
         """
         self._suggest, self._seed, self._priors, self._num_moved = suggest, seed, priors, num_moved
-        self._drawn: dict[tuple[int, Identity], dict[Identity, dict[str, Any]]] = {}
+        self._drawn: dict[tuple[int, int, Identity], dict[Identity, dict[str, Any]]] = {}
+        """By turn, parent and held values."""
 
     def new(
-        self, parents: Sequence[FrozenTrial], *, tried: Container[Identity], held: Mapping[str, Any] | None = None
+        self, parents: Sequence[FrozenTrial], *, number: int, tried: Container[Identity], held: Mapping[str, Any]
     ) -> list[dict[str, Any]]:
         """Parameters from anywhere and near the parents; empty if the space has nothing new, or fails.
 
         Args:
+            number: of the next trial.
             tried: configurations that are not new.
             held: parameters whose values are given. A parent with other values is itself a candidate, with these
                 values.
         """
-        held = held or {}
-        drawn = dict(self._draw(-1, {}, NUM_ANYWHERE, held))
+        self._drawn = {key: drawn for key, drawn in self._drawn.items() if key[0] >= number // TRIALS_A_DRAW}
+        drawn = dict(self._draw(number, -1, {}, held))
         for parent in parents:
-            drawn |= self._draw(parent.number, parent.params, NUM_NEAR, held)
+            drawn |= self._draw(number, parent.number, parent.params, held)
         return [params for key, params in drawn.items() if key not in tried]
 
     def _draw(
-        self, parent: int, near: Mapping[str, Any], count: int, held: Mapping[str, Any]
+        self, number: int, parent: int, near: Mapping[str, Any], held: Mapping[str, Any]
     ) -> dict[Identity, dict[str, Any]]:
-        key = parent, identity(held)
+        turn = (number + parent % TRIALS_A_DRAW) // TRIALS_A_DRAW
+        key = turn, parent, identity(held)
         if key not in self._drawn:
-            generator = random.Random(f"{self._seed}/{parent}")
+            generator = random.Random(f"{self._seed}/{turn}/{parent}")
+            count, num_moved = (NUM_NEAR, self._num_moved) if near else (NUM_ANYWHERE, 0)
             varied = [_vary(self._suggest, near, generator, held, self._priors) for _ in range(count)]
-            if near:
-                varied += [_move(self._suggest, near, generator, held, self._priors) for _ in range(self._num_moved)]
+            varied += [_move(self._suggest, near, generator, held, self._priors) for _ in range(num_moved)]
             if held and near:
                 varied.append(_draw(self._suggest, {**near, **held}, lambda _: generator.random(), self._priors))
             self._drawn[key] = {identity(params): params for params in varied if params}

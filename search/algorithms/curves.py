@@ -33,8 +33,6 @@ FIRST_OF_LEVEL = 5
 """Trials of each level of a question before the process is fitted."""
 _LEAST_GAIN = 1e-3
 """For less, in units of the score for each epoch, the last few configurations of a space are begun first."""
-TRIALS_A_DRAW = 5
-"""For this many trials in a row the same candidates are used, without those that were tried: drawing them is slow."""
 
 
 class _Decision(NamedTuple):
@@ -74,7 +72,7 @@ class CurvesSampler:
         self._surrogate: Surrogate | Tradeoff | None = None
         self._is_fitted = False
         self.listed = Listed()
-        self._drawn: tuple[int, Candidates] | None = None
+        self._candidates: Candidates | None = None
         self._decision: _Decision | None = None
         self._gains: dict[tuple[Any, ...], float | None] = {}
         """The last decision, and the gains that have been asked for, as long as nothing new is known."""
@@ -259,15 +257,11 @@ class CurvesSampler:
         if aim.rivals is not None:  # the best trials of other levels are good starting points as well
             parents = [*surrogate.most_promising(NUM_PARENTS, among=aim.rivals), *parents]
             parents = list({parent.number: parent for parent in parents}.values())
-        space = {"tried": self.tried, "held": dict(aim.held)}
-        return self._candidates(suggest, number).new(parents, **space) or self.listed.left(suggest, **space) or []
-
-    def _candidates(self, suggest: Suggest, number: int) -> Candidates:
-        turn = number // TRIALS_A_DRAW
-        if self._drawn is None or self._drawn[0] != turn:
-            seed, num_moved = derive_seed(self._run.seed, -1 - turn), NUM_MOVED * self._seeks_best
-            self._drawn = turn, Candidates(suggest, seed=seed, priors=self._priors, num_moved=num_moved)
-        return self._drawn[1]
+        if self._candidates is None:
+            seed, num_moved = derive_seed(self._run.seed, -1), NUM_MOVED * self._seeks_best
+            self._candidates = Candidates(suggest, seed=seed, priors=self._priors, num_moved=num_moved)
+        space: dict[str, Any] = {"tried": self.tried, "held": dict(aim.held)}
+        return self._candidates.new(parents, number=number, **space) or self.listed.left(suggest, **space) or []
 
     def _as_tried(self, numbers: Sequence[int]) -> "list[Tried]":
         return [(self._ledger.trial(number).params, number) for number in numbers]
@@ -277,19 +271,20 @@ class CurvesSampler:
         if not self._is_fitted:
             least = max(NUM_STARTUP_TRIALS, *(FIRST_OF_LEVEL * len(q.levels) for q in self._run.questions), 0)
             enough = self._run.sampler == "curves" and self._rungs.num_ranked >= least
-            self._surrogate = self._fitted() if enough else None
+            self._surrogate = self._fitted(self._surrogate) if enough else None
             self._decision, self._gains, self._is_fitted = None, {}, True
         return self._surrogate
 
-    def _fitted(self) -> "Surrogate | Tradeoff":
+    def _fitted(self, before: "Surrogate | Tradeoff | None") -> "Surrogate | Tradeoff":
         from search.algorithms.gaussian_process import Surrogate  # SciPy, which other samplers need not wait for
 
         run, trials = self._run, self._ledger.own_trials
+        compared = before.configurations if before else None
         has_errors = run.folds > 1  # means over folds have a standard error
         if run.second is not None:
             from search.algorithms.tradeoff import Tradeoff
 
-            return Tradeoff(trials, run, has_errors=has_errors, price=self._price)
+            return Tradeoff(trials, run, has_errors=has_errors, price=self._price, compared=compared)
         metric = run.metric if has_errors else ""
-        ranges = current(run.ranges, run.replaced)
-        return Surrogate(trials, rungs=run.rungs, maximize=run.objective.maximize, metric=metric, ranges=ranges)
+        shared: dict[str, Any] = {"ranges": current(run.ranges, run.replaced), "compared": compared}
+        return Surrogate(trials, rungs=run.rungs, maximize=run.objective.maximize, metric=metric, **shared)

@@ -13,13 +13,14 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 from scipy.linalg import cholesky, solve_triangular
 from scipy.special import ndtr
 
-from search.algorithms.encoding import encode, with_values
+from search.algorithms.encoding import with_values
 from search.algorithms.kernel import VARIANCE, Inputs, most_evident
+from search.algorithms.likeness import Configurations
 from search.algorithms.observations import Value, most_telling, observations, reported
 from search.storage.trials import is_untrainable
 
@@ -50,23 +51,22 @@ class Surrogate:
         metric: str = "",
         value: Value = reported,
         ranges: Mapping[str, BaseDistribution] | None = None,
+        compared: Configurations | None = None,
     ) -> None:
         """
         Args:
             metric: name of the value, whose standard error the records of the trials may have.
             value: gives the values from which the process learns.
             ranges: those in which configurations are compared, for parameters that had others in earlier trials.
+            compared: the configurations of an earlier fit, whose likeness is known.
         """
         known = observations(trials, rungs=rungs, maximize=maximize, metric=metric, value=value)
         self.reached = {one.trial.number: one for one in known if not is_untrainable(one.trial)}
         """What is known of each trial at the highest rung that it has reached."""
         observed = most_telling(known)
         self._full_budget = rungs[-1]
-        self._space = {name: d for one in observed for name, d in one.trial.distributions.items()}
-        for name in self._space.keys() & (ranges or {}).keys():
-            tried = [trial.params[name] for trial in trials if name in trial.params]
-            self._space[name] = with_values((ranges or {})[name], tried)
-        categorical = [isinstance(d, CategoricalDistribution) for d in self._space.values()]
+        space = _space(trials, ranges or {})
+        self.configurations = compared.within(space) if compared else Configurations(space)
         epochs = np.array([one.epoch for one in observed])
         told = [one.trial for one in observed]
         self._observed = self._inputs([t.params for t in told], epochs, [t.number for t in told])
@@ -74,7 +74,7 @@ class Surrogate:
         """The trials from whose values the process has learnt."""
         self._scores = np.array([one.score for one in observed])
         errors = np.array([one.squared_error for one in observed])
-        self._kernel, noise = most_evident(self._observed, self._scores, errors, categorical)
+        self._kernel, noise = most_evident(self._observed, self._scores, errors, self.configurations)
         self._noise = float(np.median(noise))
         self._alike = self._kernel.likeness(self._observed, self._observed)
         covariance = self._kernel.covariance(self._observed, self._observed, self._alike) + np.diag(noise)
@@ -239,7 +239,17 @@ class Surrogate:
         return self._inputs(params, np.full(len(params), self._full_budget), numbers)
 
     def _inputs(self, params: Sequence[Mapping[str, Any]], epochs: np.ndarray, numbers: Sequence[int]) -> Inputs:
-        return Inputs(encode(self._space, params), np.log(epochs), np.array(numbers))
+        return Inputs(self.configurations.rows(params), np.log(epochs), np.array(numbers))
+
+
+def _space(trials: Sequence[FrozenTrial], ranges: Mapping[str, BaseDistribution]) -> dict[str, BaseDistribution]:
+    """The range of each parameter of the trials; of the later trial where they differ, unless it is given."""
+    space: dict[str, BaseDistribution] = {}
+    for trial in trials:
+        space |= trial.distributions
+    for name in space.keys() & ranges.keys():
+        space[name] = with_values(ranges[name], [trial.params[name] for trial in trials if name in trial.params])
+    return space
 
 
 def expected_improvement(above: np.ndarray, spread: np.ndarray) -> np.ndarray:

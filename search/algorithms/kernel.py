@@ -4,18 +4,17 @@ The covariance of the scores of trial i with configuration x after t epochs, and
 
     k = v_t exp(-d / l_t) + v_x m(x, x') + exp(-d / l_b) (v_b m(x, x') + v_i [i = i']),    d = |log t - log t'|
 
-where m is the likeness of two configurations (Matern 5/2, see `encoding.likeness`). So a configuration that starts
+where m is the likeness of two configurations (Matern 5/2, see `likeness`). So a configuration that starts
 slowly keeps its chance if similar ones became good. The evidence decides the length of a parameter and the noise.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import cholesky, solve_triangular
 
-from search.algorithms.encoding import likeness
+from search.algorithms.likeness import Configurations
 
 _EPOCH, _CONFIGURATION, _BOTH, _TRIAL = 0.05, 0.5, 0.5, 0.1
 """Variances v_t, v_x, v_b and v_i of the terms of the covariance; scores at the first rung have variance 1."""
@@ -35,8 +34,8 @@ _MAX_JUDGED = 100
 class Inputs(NamedTuple):
     """Where scores lie."""
 
-    codes: np.ndarray
-    """(N, D)"""
+    rows: np.ndarray
+    """(N,), of the configurations in the kernel's `Configurations`."""
     epochs: np.ndarray
     """(N,), natural logarithms."""
     numbers: np.ndarray
@@ -49,12 +48,11 @@ class Kernel:
 
     length: float
     """Length scale of a parameter, on its range 0 to 1."""
-    categorical: Sequence[bool]
-    """For each of the D parameters, whether it is a choice."""
+    configurations: Configurations
 
     def likeness(self, a: Inputs, b: Inputs) -> np.ndarray:
         """m, (N, M)."""
-        return likeness(a.codes, b.codes, self.categorical, length=self.length)
+        return self.configurations.likeness(a.rows, b.rows, length=self.length)
 
     def covariance(self, a: Inputs, b: Inputs, alike: np.ndarray | None = None) -> np.ndarray:
         """k, (N, M), without noise.
@@ -65,9 +63,14 @@ class Kernel:
         alike = self.likeness(a, b) if alike is None else alike
         at_once = len(b.epochs) > 0 and (b.epochs == b.epochs[0]).all()  # then one column serves for all
         apart = np.abs(a.epochs[:, None] - (b.epochs[:1] if at_once else b.epochs))
-        same = a.numbers[:, None] == b.numbers
         near = np.exp(-apart / _BOTH_LENGTH)
-        return _EPOCH * np.exp(-apart / _EPOCH_LENGTH) + _CONFIGURATION * alike + near * (_BOTH * alike + _TRIAL * same)
+        found = alike * (_CONFIGURATION + _BOTH * near)
+        found += _EPOCH * np.exp(-apart / _EPOCH_LENGTH)
+        shared = np.flatnonzero(np.isin(b.numbers, a.numbers))
+        rows, columns = np.nonzero(a.numbers[:, None] == b.numbers[shared])
+        same = rows, shared[columns]
+        found[same] += _TRIAL * np.broadcast_to(near, found.shape)[same]
+        return found
 
     def with_itself(self, apart: float) -> float:
         """The covariance of two scores of one trial whose log epochs differ by this."""
@@ -76,7 +79,7 @@ class Kernel:
 
 
 def most_evident(
-    observed: Inputs, scores: np.ndarray, squared_errors: np.ndarray, categorical: Sequence[bool]
+    observed: Inputs, scores: np.ndarray, squared_errors: np.ndarray, configurations: Configurations
 ) -> tuple[Kernel, np.ndarray]:
     """The kernel and the noise of each score, (N,), with the largest marginal likelihood of these scores, (N,).
 
@@ -88,7 +91,7 @@ def most_evident(
     inputs, values = Inputs(*(column[judged] for column in observed)), scores[judged]
     evidence: list[tuple[float, Kernel, np.ndarray]] = []
     for length in _LENGTHS:
-        kernel = Kernel(length=length, categorical=categorical)
+        kernel = Kernel(length=length, configurations=configurations)
         covariance = kernel.covariance(inputs, inputs)
         for noise in noises:
             factor = cholesky(covariance + np.diag(noise[judged]), lower=True)

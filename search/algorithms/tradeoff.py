@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial
 
 from search.algorithms.front import Normal, Point, Price, expected_gain, normal_scores, order
 from search.algorithms.gaussian_process import Surrogate, Tried
+from search.algorithms.likeness import Configurations
 from search.algorithms.observations import Value
 from search.storage.run import Run
 from search.storage.trials import second_value
@@ -30,32 +31,47 @@ of the standard deviation at the first."""
 class Tradeoff:
     """Models of both objectives, fitted to a study in which some trials have reached the first rung."""
 
-    def __init__(self, trials: Sequence[FrozenTrial], run: Run, *, has_errors: bool, price: Price | None) -> None:
+    def __init__(
+        self,
+        trials: Sequence[FrozenTrial],
+        run: Run,
+        *,
+        has_errors: bool,
+        price: Price | None,
+        compared: Configurations | None = None,
+    ) -> None:
         """
         Args:
             run: has a second objective.
             has_errors: whether the records have standard errors of the values.
             price: the cost of a configuration, if the second objective is known before training.
+            compared: as `Surrogate` takes it.
         """
         assert run.second is not None
         self._second, self._price, self._full_budget = run.second, price, run.epochs
         self._ranges = current(run.ranges, run.replaced)
         metric = run.metric if has_errors else ""
-        shared: dict[str, Any] = {"metric": metric, "ranges": self._ranges}
+        shared: dict[str, Any] = {"metric": metric, "ranges": self._ranges, "compared": compared}
         self._model = Surrogate(trials, rungs=run.rungs, maximize=run.objective.maximize, **shared)
         self._is_steady = not run.second.known and is_steady(trials, run)
         self._other = None if run.second.known else self._fit_other(trials, run, has_errors=has_errors)
         self._costs = {one.trial.number: self._signed_cost(one.trial) for one in self._model.reached.values()}
 
+    @property
+    def configurations(self) -> Configurations:
+        """Those that were compared."""
+        return (self._other or self._model).configurations
+
     def _fit_other(self, trials: Sequence[FrozenTrial], run: Run, *, has_errors: bool) -> Surrogate:
         second, maximize = self._second, self._second.objective.maximize
         metric = second.name if has_errors else ""
+        compared = self._model.configurations
+        shared: dict[str, Any] = {"maximize": maximize, "ranges": self._ranges, "compared": compared}
         if self._is_steady:  # all values are comparable, as if there were one rung
             last: Value = lambda trial, _: (_course(trial, run) or [None])[-1]  # noqa: E731
-            return Surrogate(trials, rungs=(1,), maximize=maximize, value=last, ranges=self._ranges)
+            return Surrogate(trials, rungs=(1,), value=last, **shared)
         at: Value = lambda trial, epoch: second_value(trial, second, epoch)  # noqa: E731
-        shared: dict[str, Any] = {"metric": metric, "ranges": self._ranges}
-        return Surrogate(trials, rungs=run.rungs, maximize=maximize, value=at, **shared)
+        return Surrogate(trials, rungs=run.rungs, value=at, metric=metric, **shared)
 
     def _expected_other(self, trials: Sequence[Tried], running: Sequence[Tried] = ()) -> Normal:
         """Mean and standard deviation of the score in a second objective that is not known before training."""
