@@ -81,7 +81,7 @@ def joint(ensemble: dict[str, Any], *, metric: str, unit: str = "") -> str:
     text = (
         f"An ensemble of {size} ({', '.join(names)}) reaches a test {named(metric, unit)} of "
         f"{between(metric, ensemble['scores'][metric])}; its difference from the exported network is "
-        f"{gap(metric, ensemble['difference'])}."
+        f"{gap(metric, ensemble['difference'])}.{_beside_tuned(ensemble, metric)}"
     )
     if chosen and ensemble.get("of") == "trials":
         return (
@@ -94,6 +94,13 @@ def joint(ensemble: dict[str, Any], *, metric: str, unit: str = "") -> str:
         f"{text} On the {chosen['rows']:,} validation rows on which its members were selected it reached "
         f"{between(metric, chosen)}: such a value is optimistic."
     )
+
+
+def _beside_tuned(ensemble: dict[str, Any], metric: str) -> str:
+    """By how much the ensemble differs from methods that were tuned; empty without any."""
+    tuned = [one for one in ensemble.get("methods", ()) if one["tuned"]]
+    parts = [f"from {one['title'].removesuffix(', tuned')} by {gap(metric, one)}" for one in tuned]
+    return f" Of methods tuned on the same rows, it differs {' and '.join(parts)}." if parts else ""
 
 
 def gap(metric: str, found: dict[str, float]) -> str:

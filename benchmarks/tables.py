@@ -52,11 +52,27 @@ def turnaround(result: Result) -> str:
 
 
 def driver(result: Result) -> str:
-    columns = ("through", "sampler", "trials", "ms a report", "last / first tenth", "ms a trial", "KB a trial")
+    columns = (
+        "through",
+        "sampler",
+        "trials",
+        "ms a report",
+        "last / first tenth",
+        "ms a decision",
+        "ms a trial",
+        "KB a trial",
+    )
     rows = []
     for found in result["results"]:
         size = f"{found['disk_kb_per_trial']:.0f}" if "disk_kb_per_trial" in found else ""
-        figures = (f"{found['ms_per_report']:.1f}", f"{found['growth']:.2f}", f"{found['ms_per_trial']:.0f}", size)
+        decision = f"{found['ms_decision_95']:.0f}" if "ms_decision_95" in found else ""
+        figures = (
+            f"{found['ms_per_report']:.1f}",
+            f"{found['growth']:.2f}",
+            decision,
+            f"{found['ms_per_trial']:.0f}",
+            size,
+        )
         rows.append((found["through"], found["sampler"], str(found["trials"]), *figures))
     return markdown(columns, rows)
 

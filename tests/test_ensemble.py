@@ -135,6 +135,33 @@ def test_without_held_out_rows_the_members_are_the_networks_of_the_winner(metric
     assert "so nothing was selected" in said
 
 
+def test_the_ensemble_is_compared_with_every_other_method_and_the_tuned_ones_are_named() -> None:
+    random = np.random.default_rng(0)
+    y = random.normal(size=300)
+    rows = [measured("trial-3", y + random.normal(size=(3, 300)))]
+    methods: Any = [
+        SimpleNamespace(
+            name=name,
+            outputs=(y + noise * random.normal(size=300))[None],
+            baseline=SimpleNamespace(method=SimpleNamespace(name=name, title=title, tuned=title.endswith("tuned"))),
+        )
+        for name, title, noise in (("mean", "mean", 3.0), ("catboost", "CatBoost, tuned", 0.1))
+    ]
+    dataset: Any = SimpleNamespace(validation=[], task="regression")
+    test: Any = SimpleNamespace(y=torch.from_numpy(y), groups=None)
+    pool = pool_of_networks(rows, dataset, lambda _: None)  # pyright: ignore[reportArgumentType]
+    asked: dict[str, Any] = {"task": "regression", "metric": "rmse", "seed": 0, "methods": methods}
+    _, told = evaluate_ensemble(pool, test, rows[0].outputs[0], **asked)
+    constant, boosting = told["methods"]
+    assert constant["high"] < 0 < boosting["low"], "a smaller error than the one, a larger one than the other"
+    error = np.sqrt(((rows[0].outputs.mean(0) - y) ** 2).mean())
+    assert told["scores"]["rmse"]["value"] == pytest.approx(error)
+    assert boosting["value"] == pytest.approx(error - np.sqrt(((methods[1].outputs[0] - y) ** 2).mean()))
+    said = joint(told, metric="rmse")
+    assert "Of methods tuned on the same rows, it differs from CatBoost by +0.4" in said
+    assert "mean" not in said
+
+
 def test_an_ensemble_that_is_missing_damaged_or_changed_is_one_line(
     selected: tuple[Trained, FinalResults], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -18,6 +18,7 @@ from analysis.model.ensemble import Member, mean_of, write_ensemble
 from analysis.scores.answers import outputs_of
 from analysis.scores.comparison import difference
 from analysis.scores.metrics import evaluate
+from analysis.scores.tables import BaselineAnswers
 from trainables.data.dataset import Dataset, Split
 from trainables.data.options import Task
 from trainables.training.quantile import quantile_in
@@ -105,7 +106,14 @@ def pool_of_trials(networks: Sequence[Network], dataset: Dataset, test: Split, r
 
 
 def evaluate_ensemble(
-    pool: Pool, test: Split, exported: np.ndarray, *, task: Task, metric: str, seed: int
+    pool: Pool,
+    test: Split,
+    exported: np.ndarray,
+    *,
+    task: Task,
+    metric: str,
+    seed: int,
+    methods: Sequence[BaselineAnswers] = (),
 ) -> tuple[list[tuple[Network, int]], dict[str, Any]]:
     """The members with their weights, and what final.json says of the ensemble.
 
@@ -116,6 +124,7 @@ def evaluate_ensemble(
         task: of the run.
         metric: by which the entrants are compared.
         seed: of the bootstrap.
+        methods: answers of other methods for these rows.
     """
     counts, told = [1] * len(pool.networks), {}
     if pool.choosing is not None:
@@ -125,10 +134,14 @@ def evaluate_ensemble(
         mean = {"ensemble": mean_of(seen, counts)[None]}
         found = evaluate(y, mean, task=task, seed=seed, asked=(metric,), groups=pool.choosing.groups)
         told["chosen_on"] = {"rows": len(y), "candidates": len(seen), **found["ensemble"].interval(metric).as_dict()}
-    pair = {"ensemble": mean_of(pool.outputs, counts)[None], "exported": exported[None]}
-    found = evaluate(test.y.numpy(), pair, task=task, seed=seed, asked=(metric,), groups=test.groups)
+    answers = {"ensemble": mean_of(pool.outputs, counts)[None], "exported": exported[None]}
+    answers |= {method.name: method.outputs for method in methods}
+    found = evaluate(test.y.numpy(), answers, task=task, seed=seed, asked=(metric,), groups=test.groups)
     told |= {"scores": {name: found["ensemble"].interval(name).as_dict() for name in found["ensemble"].scores}}
-    told["difference"] = difference(found["ensemble"], found["exported"], metric=metric).as_dict()
+    gaps = {name: difference(found["ensemble"], found[name], metric=metric).as_dict() for name in answers}
+    described = [(one.baseline.method, gaps[one.name]) for one in methods]
+    told["difference"] = gaps["exported"]
+    told["methods"] = [{"name": m.name, "title": m.title, "tuned": m.tuned, **gap} for m, gap in described]
     members = [(network, count) for network, count in zip(pool.networks, counts, strict=True) if count]
     told["members"] = [{"name": n.contender.name, "seed": n.seed, "count": count} for n, count in members]
     return members, told

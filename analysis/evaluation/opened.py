@@ -84,7 +84,7 @@ def evaluate(
     results = replace(results, discussion=discuss(results, job.study, job.run))
     fault_point("final", 3)
     with replacing(job.final_dir, EVALUATION, parts=PARTS) as new:
-        results = _write(job, test, measured, results, new, conformal=conformal)
+        results = _write(job, test, measured, results, new, methods=answers, conformal=conformal)
     fault_point("final", 7)
     return results
 
@@ -96,11 +96,13 @@ def _write(
     results: FinalResults,
     new: Path,
     *,
+    methods: Sequence[BaselineAnswers],
     conformal: Conformal | None,
 ) -> FinalResults:
     """Write all parts of the evaluation into a new folder; returns the results with the facts of the export."""
+    given: dict[str, Any] = {"methods": methods, "conformal": conformal}
     with step("exporting the winner and checking it on every test row"):
-        results = replace(results, export=_export(job, test, measured, results, new, conformal=conformal))
+        results = replace(results, export=_export(job, test, measured, results, new, **given))
     fault_point("final", 4)
     y, exported = test.y.numpy(), measured[0].outputs[0]
     with step("figures", total=num_figures(results)) as advance:
@@ -175,11 +177,14 @@ def _export(
     results: FinalResults,
     new: Path,
     *,
+    methods: Sequence[BaselineAnswers],
     conformal: Conformal | None,
 ) -> dict[str, Any]:
     """The network of the winner's first seed, verified on every test row."""
     winner, network, by_seed = measured[0], measured[0].networks[0], results.entrants[0].by_seed
-    ensemble, more = _ensemble(job, test, measured, new, metric=results.metric) if job.options.ensemble else ({}, {})
+    ensemble, more = {}, {}
+    if job.options.ensemble:
+        ensemble, more = _ensemble(job, test, measured, new, methods=methods, metric=results.metric)
     intervals = None if conformal is None else conformal.coverage(winner.outputs[0], test.y.numpy(), groups=test.groups)
     if conformal is not None:
         more = {**more, "conformal": {"sha256": conformal.write(new), **(intervals or {})}}
@@ -222,12 +227,18 @@ def _facts(job: Job, network: Network, results: FinalResults) -> dict[str, Any]:
 
 
 def _ensemble(
-    job: Job, test: Split, measured: Sequence[record.Measured], new: Path, *, metric: str
+    job: Job,
+    test: Split,
+    measured: Sequence[record.Measured],
+    new: Path,
+    *,
+    methods: Sequence[BaselineAnswers],
+    metric: str,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """What final.json and model.json say of the ensemble, whose weights are written."""
     pool = _pool(job, test, measured)
     told_of = {"task": job.dataset.task, "metric": metric, "seed": job.run.seed}
-    members, told = evaluate_ensemble(pool, test, measured[0].outputs[0], **told_of)
+    members, told = evaluate_ensemble(pool, test, measured[0].outputs[0], methods=methods, **told_of)
     return {"of": job.options.ensemble, **told}, {"ensemble": export_ensemble(new, members, pool.restore)}
 
 
