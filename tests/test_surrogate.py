@@ -1,6 +1,7 @@
 """The model of learning curves, and the configurations that it proposes."""
 
 import random
+from itertools import pairwise
 
 import numpy as np
 import optuna
@@ -150,6 +151,16 @@ def test_candidates_are_new_come_from_anywhere_and_from_near_the_parents_and_dep
         assert sum(0 < step < 0.1 for step in steps) >= NUM_MOVED / 4, "some are moved only a little"
     assert len({params["deep"] for params in drawn[:NUM_ANYWHERE]}) == 2
     assert max(p["x"] for p in drawn[:NUM_ANYWHERE]) - min(p["x"] for p in drawn[:NUM_ANYWHERE]) > 0.8
+
+
+def test_candidates_change_little_from_trial_to_trial_and_all_within_five():
+    parents = [make(number, 0.5, {}) for number in range(5)]
+    for number, parent in enumerate(parents):
+        parent.params = {"x": 0.1 + number / 7, "deep": True, "y": 5 + number}
+    source = Candidates(suggest, seed=3)
+    drawn = [{identity(one) for one in source.new(parents, number=n, tried=(), held={})} for n in range(40, 46)]
+    assert all(len(before & after) > len(before) / 2 for before, after in pairwise(drawn))
+    assert len(drawn[0] & drawn[5]) < len(drawn[0]) / 4, "other parents' and whole numbers can be drawn again"
 
 
 def test_values_are_compared_at_equal_epochs_and_those_that_went_on_stay_better_than_the_others():
