@@ -99,8 +99,8 @@ def joint(ensemble: dict[str, Any], *, metric: str, unit: str = "") -> str:
 def _beside_tuned(ensemble: dict[str, Any], metric: str) -> str:
     """By how much the ensemble differs from methods that were tuned; empty without any."""
     tuned = [one for one in ensemble.get("methods", ()) if one["tuned"]]
-    parts = [f"from {one['title'].removesuffix(', tuned')} by {gap(metric, one)}" for one in tuned]
-    return f" Of methods tuned on the same rows, it differs {' and '.join(parts)}." if parts else ""
+    parts = [f"{one['title'].removesuffix(', tuned')} {gap(metric, one)}" for one in tuned]
+    return f" Its differences from boosting tuned on the rows of the search: {', '.join(parts)}." if parts else ""
 
 
 def gap(metric: str, found: dict[str, float]) -> str:

@@ -2,7 +2,7 @@
 
     python -m search.run --space fashion_small --max-macs 16M --data-dir DATA
 
-Size: 24 to 33 parameters, conditions as in `cifar_arch`.
+Size: 24 to 32 parameters, conditions as in `cifar_arch`.
 
 The parts for short trainings of `cifar_arch`, on grey images of 28x28 and for 12 epochs. With this limit, a training
 of all 60,000 rows takes at most 0.07 PFLOP.

@@ -158,7 +158,7 @@ def test_the_ensemble_is_compared_with_every_other_method_and_the_tuned_ones_are
     assert told["scores"]["rmse"]["value"] == pytest.approx(error)
     assert boosting["value"] == pytest.approx(error - np.sqrt(((methods[1].outputs[0] - y) ** 2).mean()))
     said = joint(told, metric="rmse")
-    assert "Of methods tuned on the same rows, it differs from CatBoost by +0.4" in said
+    assert "Its differences from boosting tuned on the rows of the search: CatBoost +0.4" in said
     assert "mean" not in said
 
 

@@ -76,20 +76,35 @@ def test_a_pair_is_computed_once_even_if_those_that_were_not_used_have_been_drop
         return real(a, *rest, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(likeness, "likeness", counted)
-    monkeypatch.setattr(likeness, "MOST_KEPT", 20)
     params = draw(30)
     known = Configurations(SPACE)
     rows = known.rows(params)
     found = known.likeness(rows, rows, length=1.0)
     assert computed == [900]
-    fewer = known.within(dict(reversed(SPACE.items())))
+    assert known.within(dict(reversed(SPACE.items()))) is known
+    known.rows(params[:12])
+    monkeypatch.setattr(likeness, "MOST_KEPT", 20)
+    fewer = known.within(SPACE)
     assert fewer is not known
     rows = fewer.rows(params[:12])
     assert np.array_equal(fewer.likeness(rows, rows, length=1.0), found[:12, :12])
-    least = fewer.within(SPACE)
-    rows = least.rows(params[10:14])
-    assert np.array_equal(least.likeness(rows, rows, length=1.0), found[10:14, 10:14])
+    rows = fewer.rows(params[10:14])
+    assert np.array_equal(fewer.likeness(rows, rows, length=1.0), found[10:14, 10:14])
     assert computed == [900, 12], "the last two are compared with each other and with two that are kept"
+
+
+def test_of_too_many_configurations_no_pair_is_kept(monkeypatch: pytest.MonkeyPatch):
+    params = draw(30)
+    plain = Configurations(SPACE)
+    rows = plain.rows(params)
+    found = plain.likeness(rows, rows, length=1.0)
+    monkeypatch.setattr(likeness, "MOST_KEPT", 14)
+    known = Configurations(SPACE)
+    rows = known.rows(params)
+    asked = rows[[3, 3, 0, 7]]
+    assert np.array_equal(known.likeness(asked, rows, length=1.0), found[[3, 3, 0, 7]])
+    assert not known._tables
+    assert not len(known.within(SPACE)._codes)
 
 
 def test_another_space_begins_anew():

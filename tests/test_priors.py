@@ -103,16 +103,18 @@ def test_a_listed_value_is_drawn_as_it_is_and_one_that_the_range_lacks_leaves_th
 
 def test_a_configuration_follows_all_of_its_priors_or_none():
     known = Priors(priors("batch=256", "optimizer=adamw"))
-    drawn = Candidates(suggest, seed=1, priors=known).new([], tried=())
+    drawn = Candidates(suggest, seed=1, priors=known).new([], number=0, tried=(), held={})
     both = [one["batch"] == 256 and one["optimizer"] == "adamw" for one in drawn]
     assert 0.4 < sum(both) / len(drawn) < 0.75, "half as expected, and an eighth of the others by chance"
-    sure = Candidates(suggest, seed=1, priors=Priors(priors("batch=256:sure=0.95"))).new([], tried=())
+    sure = Candidates(suggest, seed=1, priors=Priors(priors("batch=256:sure=0.95"))).new(
+        [], number=0, tried=(), held={}
+    )
     assert sum(one["batch"] == 256 for one in sure) / len(sure) > 0.85
 
 
 def test_without_priors_the_same_configurations_are_drawn():
     plain, none = Candidates(suggest, seed=3), Candidates(suggest, seed=3, priors=Priors())
-    assert plain.new([], tried=()) == none.new([], tried=())
+    assert plain.new([], number=0, tried=(), held={}) == none.new([], number=0, tried=(), held={})
 
 
 def test_the_first_trials_are_spread_over_what_is_expected_and_over_the_rest():

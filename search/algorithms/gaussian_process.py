@@ -65,7 +65,8 @@ class Surrogate:
         """What is known of each trial at the highest rung that it has reached."""
         observed = most_telling(known)
         self._full_budget = rungs[-1]
-        space = _space(trials, ranges or {})
+        tried = {one.trial.number: one.trial for one in known}
+        space = _space([tried[number] for number in sorted(tried)], ranges or {})
         self.configurations = compared.within(space) if compared else Configurations(space)
         epochs = np.array([one.epoch for one in observed])
         told = [one.trial for one in observed]

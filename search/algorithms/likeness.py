@@ -9,7 +9,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from search.algorithms.encoding import encode
 
 MOST_KEPT = 1000
-"""With more configurations than this, only those are kept that were compared since the last fit."""
+"""With more configurations than this, only those are kept for the next fit that were compared since the last one. With
+twice as many, nothing is kept: a table of all pairs would be too large."""
 
 
 class Configurations:
@@ -39,6 +40,8 @@ class Configurations:
         used, self._used = sorted(self._used), set()
         if len(self._codes) <= MOST_KEPT:
             return self
+        if len(used) > MOST_KEPT:
+            return Configurations(space)
         fewer = Configurations(space)
         fewer._add(self._codes[used])
         fewer._tables = {length: self._table(length)[np.ix_(used, used)] for length in self._tables}
@@ -67,6 +70,9 @@ class Configurations:
 
     def likeness(self, a: np.ndarray, b: np.ndarray, *, length: float) -> np.ndarray:
         """The likeness of the configurations in these rows, (N, M), as `likeness` defines it."""
+        if len(self._codes) > 2 * MOST_KEPT:
+            (rows, places), (columns, others) = (np.unique(one, return_inverse=True) for one in (a, b))
+            return self._compute(*np.meshgrid(rows, columns, indexing="ij"), length)[np.ix_(places, others)]
         table = self._table(length)
         found = table[np.ix_(a, b)]
         if found.all():
@@ -74,15 +80,19 @@ class Configurations:
         rows, columns = np.unique(a), np.unique(b)
         unknown = np.nonzero(table[np.ix_(rows, columns)] == 0)
         one, other = rows[unknown[0]], columns[unknown[1]]
-        computed = likeness(self._codes[one], self._codes[other], self._categorical, length=length)
-        table[one, other] = table[other, one] = computed
+        table[one, other] = table[other, one] = self._compute(one, other, length)
         return table[np.ix_(a, b)]
+
+    def _compute(self, a: np.ndarray, b: np.ndarray, length: float) -> np.ndarray:
+        """The likeness of each pair of rows, in the shape of both."""
+        codes = self._codes[a.ravel()], self._codes[b.ravel()]
+        return likeness(*codes, self._categorical, length=length).reshape(a.shape)
 
     def _table(self, length: float) -> np.ndarray:
         """The likeness of all rows; its size leaves room for more."""
         size, known = len(self._codes), self._tables.get(length, np.zeros((0, 0)))
         if len(known) < size:
-            self._tables[length] = np.zeros((2 * size, 2 * size))
+            self._tables[length] = np.zeros((size + MOST_KEPT // 2, size + MOST_KEPT // 2))
             self._tables[length][: len(known), : len(known)] = known
         return self._tables[length]
 
