@@ -58,7 +58,7 @@ def driver(result: Result) -> str:
         "trials",
         "ms a report",
         "last / first tenth",
-        "ms a decision",
+        "95 % of decisions, ms",
         "ms a trial",
         "KB a trial",
     )
