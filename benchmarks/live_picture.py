@@ -16,9 +16,9 @@ from search.storage.run import read_run
 from search.storage.study import open_study
 
 ROOT = Path(__file__).resolve().parent.parent
-STUDY, STARTED, TRAINING = ROOT / "results" / "fashion", 34, (32, 33)
+STUDY, STARTED, TRAINING = ROOT / "results" / "fashion", 35, (33, 34)
 """The study, how many of its trials have started, and which of them are training."""
-COMMAND = "rungwise search --space fashion_arch --trials 80 --name fashion"
+COMMAND = "rungwise search --space fashion_small --max-macs 16M --trials 60 --name fashion"
 
 
 def in_training(trial: FrozenTrial) -> FrozenTrial:
