@@ -292,7 +292,7 @@ def test_runs_are_listed_and_shown(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "accuracy, to maximize" in capsys.readouterr().out
     assert main(["show", "fashion", "0", "--runs-dir", results]) == 0
     said = capsys.readouterr().out
-    assert said.startswith("trial 0 of fashion: stopped early\n")
+    assert said.startswith("trial 0 of fashion: finished\n")
     assert re.search(r"epoch +accuracy +train_loss", said)
     assert not re.search("float32|evaluation_seconds", said), "what is the same in every epoch, or of the machine alone"
     assert main(["logs", "fashion", "--runs-dir", results]) == 0
