@@ -48,8 +48,12 @@ class Peer(Protocol):
         """Hear of an epoch; returns whether the trial goes on. The last epoch, or a divergence, ends it in any case."""
         ...
 
+    def first_epoch(self, trial: int) -> int:
+        """The epoch with which a new trial begins; more than 1 if it continues one with the same configuration."""
+        return 1
 
-class RayTune:
+
+class RayTune(Peer):
     """Ray Tune's ASHAScheduler, with its OptunaSearch at the defaults, or with random configurations."""
 
     def __init__(
@@ -99,7 +103,7 @@ class RayTune:
         return False
 
 
-class OptunaAlone:
+class OptunaAlone(Peer):
     """Optuna's TPESampler with one of its pruners, by ask and tell; the MedianPruner is its default."""
 
     def __init__(
@@ -133,7 +137,7 @@ class OptunaAlone:
         return False
 
 
-class SyneTune:
+class SyneTune(Peer):
     """One of Syne Tune's asynchronous successive halving schedulers."""
 
     def __init__(self, grid: Problem, seed: int, *, scheduler: str) -> None:

@@ -171,7 +171,8 @@ def replay_peer(curves: Curves, peer: Peer, *, workers: int, until: float, decis
         began = time.process_time()
         params.append(peer.suggest(len(params)))
         driver = max(moment, driver) + decision_seconds * (time.process_time() - began)
-        heapq.heappush(agenda, (driver + curves.epoch_seconds(params[-1]), len(params) - 1, 1))
+        trial = len(params) - 1
+        heapq.heappush(agenda, (driver + curves.epoch_seconds(params[-1]), trial, peer.first_epoch(trial)))
 
     for _ in range(workers):
         begin(0.0)

@@ -64,7 +64,7 @@ class Options:
     """Only print the tables of the last result."""
 
 
-class FirstEpoch:
+class FirstEpoch(Peer):
     """Random configurations are trained for one epoch, with half of the compute, then the best of them to the end."""
 
     def __init__(self, task: Problem, seed: int) -> None:

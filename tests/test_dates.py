@@ -55,6 +55,11 @@ def test_a_column_with_a_few_other_cells_is_one_of_dates_and_with_many_it_is_not
     assert read_dates([*[""] * 90, *DAYS[:8], "x", "y"]) is None, "nearly all of the filled cells"
 
 
+def test_digits_among_dates_are_a_date_too():
+    assert read_dates([*["2024-01-31"] * 95, *["20240201"] * 5])[-1] == "19754"
+    assert read_dates([*["2024-01-31"] * 95, *["20240230"] * 5])[-1] == "20240230", "no date of the calendar"
+
+
 def test_dates_that_cannot_be_read_are_still_known_as_dates():
     assert are_dates(["01/31/2024", "1/2/24", ""])
     assert not are_dates(["12.5", "13.25"])

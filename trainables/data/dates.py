@@ -49,8 +49,15 @@ def read_dates(texts: Sequence[str]) -> tuple[str, ...] | None:
 
 
 def with_days(texts: Iterable[str]) -> tuple[str, ...]:
-    """The cells with each date in days; one that is no date stays as it is."""
-    return tuple(_days(text.strip()) or text for text in texts)
+    """The cells of a column of dates, with each date in days; one that is no date stays as it is.
+
+    Among dates, `20240131` is a date too: as a number of days it would be tens of thousands of years away.
+    """
+    return tuple(_days(_with_marks(text.strip())) or text for text in texts)
+
+
+def _with_marks(text: str) -> str:
+    return f"{text[:4]}-{text[4:6]}-{text[6:]}" if _DIGITS.fullmatch(text) else text
 
 
 def date_of(days: float) -> str:
