@@ -116,7 +116,9 @@ class Dehb(Continuing):
     def ask(self) -> tuple[Any, Params, int]:
         job = self._search.ask()
         places = np.clip(job["config"], 0, np.nextafter(1, 0))
-        params = {name: value_at(found, place) for (name, found), place in zip(self._space.items(), places, strict=True)}
+        params = {
+            name: value_at(found, place) for (name, found), place in zip(self._space.items(), places, strict=True)
+        }
         return job, params, round(job["fidelity"])
 
     def tell(self, asked: Any, value: float) -> None:

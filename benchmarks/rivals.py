@@ -7,7 +7,8 @@
 A search has the epochs of 30 full trainings; with many workers at least 1.25 full trainings one after another. Epochs
 cost the same everywhere and choosing costs nothing. The incumbent is the configuration with the best value seen at any
 epoch; its regret is 0 if its final value is the best that is known, and 1 if it is that of the median random
-configuration. Needs `onnxruntime`; Syne Tune is optional, as in `benchmarks.peers`.
+configuration. Needs `onnxruntime`; Syne Tune and the tools of
+`benchmarks.continuing` are optional.
 """
 
 import itertools
@@ -24,6 +25,7 @@ import optuna
 from rich.console import Console
 from scipy.stats import rankdata
 
+from benchmarks.continuing import Dehb, Neps, Smac
 from benchmarks.harness import RESULTS, describe_conditions, write_result
 from benchmarks.kept import keeping
 from benchmarks.peers import OptunaAlone, Peer, Problem, RayTune, SyneTune, hyperband
@@ -110,6 +112,9 @@ PEERS: dict[str, Callable[[Problem, int], Peer]] = {
     ),
     "Syne Tune: ASHA": lambda task, seed: SyneTune(task, seed, scheduler="ASHA"),
     "Syne Tune: BOHB": lambda task, seed: SyneTune(task, seed, scheduler="BOHB"),
+    "SMAC": Smac,
+    "DEHB": Dehb,
+    "NePS: PriorBand": lambda task, seed: Neps(task, seed, algorithm="priorband", prior=True),
     "one epoch, then the best": FirstEpoch,
 }
 """Of other tools, by name."""
