@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.grids import EPOCHS, GRIDS
 from benchmarks.kept import comparable
-from benchmarks.peers import PEERS
+from benchmarks.peers import PEERS, Peer
 from benchmarks.regret import NUM_MOMENTS, compute_factor, summarise, tables
 from benchmarks.replay import (
     Options,
@@ -63,7 +63,7 @@ def test_a_configuration_is_worth_the_mean_of_its_seeds(monkeypatch: pytest.Monk
 
 
 def test_a_tool_is_charged_for_its_thinking_and_for_every_epoch(digits: Recorded):
-    class Slow:
+    class Slow(Peer):
         def suggest(self, trial: int) -> dict[str, object]:
             begin = time.process_time()
             while time.process_time() < begin + 0.05:
@@ -73,7 +73,7 @@ def test_a_tool_is_charged_for_its_thinking_and_for_every_epoch(digits: Recorded
         def report(self, trial: int, *, epoch: int, value: float, last: bool) -> bool:
             return not last
 
-    moments, params = replay_peer(digits, Slow(), workers=2, until=300.0)  # type: ignore[arg-type]
+    moments, params = replay_peer(digits, Slow(), workers=2, until=300.0)
     epoch_seconds = digits.epoch_seconds(BASELINE)
     assert len(params) == 2 * (1 + int(300 / (epoch_seconds * EPOCHS)))
     first, second = moments[:2]

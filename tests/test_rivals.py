@@ -9,6 +9,7 @@ import pytest
 from optuna.samplers import RandomSampler
 
 from benchmarks import public_tasks
+from benchmarks.continuing import Continuing, Dehb, Neps, Smac
 from benchmarks.public_tasks import CONFIRMATION, LCBENCH, TASKSET, TUNING, PublicTask, TaskSet, calibrate
 from benchmarks.regret import NUM_MOMENTS
 from benchmarks.replay import replay_peer
@@ -109,3 +110,50 @@ def test_the_table_has_the_best_first_and_says_who_is_stuck():
     assert rows[0] == "**4 workers** (2 tasks, 3 seeds)"
     assert rows[4].startswith("| ours | 1.")
     assert "50%, 100%" in rows[5]
+
+
+class Listed(Continuing):
+    """Asks for two configurations with these budgets, one after the other."""
+
+    def __init__(self, task: PublicTask) -> None:
+        super().__init__()
+        self._asked_for = iter([(0, 1), (1, 1), (0, 3), (0, 9), (1, 1), (1, 51)])
+        self._params = [drawn(task, 0), drawn(task, 1)]
+        self.told: list[tuple[int, float]] = []
+
+    def ask(self) -> tuple[Any, dict[str, Any], int]:
+        place, budget = next(self._asked_for)
+        return place, self._params[place], budget
+
+    def tell(self, asked: Any, value: float) -> None:
+        self.told.append((asked, value))
+
+
+def test_a_tool_that_continues_a_configuration_is_charged_for_the_epochs_that_are_missing(task: PublicTask):
+    peer = Listed(task)
+    with pytest.raises(StopIteration):
+        replay_peer(task, peer, workers=1, until=900, decision_seconds=0.0)
+    values = [
+        task.value_at(drawn(task, place), epoch) for place, epoch in ((0, 1), (1, 1), (0, 3), (0, 9), (1, 1), (1, 51))
+    ]
+    assert peer.told == list(zip([0, 1, 0, 0, 1, 1], values, strict=True))
+    peer = Listed(task)
+    peer._asked_for = iter([(0, 1), (0, 3), (0, 3), (1, 51)])
+    moments, _ = replay_peer(task, peer, workers=1, until=10, decision_seconds=0.0)
+    epochs = [(trial, epoch) for _, trial, epoch in moments]
+    assert epochs[:4] == [(0, 1), (1, 2), (1, 3), (2, 3)], "what is known already costs an epoch"
+    assert epochs[4:] == [(3, epoch) for epoch in range(1, 7)]
+
+
+@pytest.mark.parametrize(("package", "make"), [
+    ("smac", Smac), ("dehb", Dehb), ("neps", lambda task, seed: Neps(task, seed, algorithm="priorband", prior=True)),
+])  # fmt: skip
+@pytest.mark.filterwarnings("ignore")
+def test_a_tool_that_continues_trials_stays_in_the_space(package: str, make: Any, task: PublicTask):
+    pytest.importorskip(package)
+    moments, params = replay_peer(task, make(task, 0), workers=4, until=150, decision_seconds=0.0)
+    assert max(epoch for _, _, epoch in moments) == task.epochs
+    assert len({tuple(one.values()) for one in params}) < len(params), "some are continued"
+    for one in params:
+        for name, wanted in task.family.space.items():
+            assert wanted._contains(wanted.to_internal_repr(one[name])), name
