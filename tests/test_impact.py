@@ -297,6 +297,23 @@ def test_paired_intervals_are_the_textbook_ones():
     assert row["found"]
 
 
+@pytest.mark.parametrize("seeds", [1, 2, 3])
+def test_losses_that_do_not_vary_over_seeds_have_no_interval_and_verify_nothing(seeds: int):
+    values = [(flip, seed, 0.95 + 0.01 * seed - loss) for flip, loss in (("best", 0.0), ("x: a to b", 0.0025))
+              for seed in range(seeds)]  # fmt: skip
+    row = confirm.paired(pd.DataFrame(values, columns=pd.Index(["flip", "seed", "value"]))).iloc[0]
+    assert row["worth"] == pytest.approx(0.0025)
+    assert np.isnan([row["low"], row["high"]]).all()
+    assert not row["found"]
+
+
+def test_changes_that_failed_on_every_seed_are_listed_and_verify_nothing():
+    values = [("best", 0, 0.9), ("best", 1, 0.8), ("a", 0, np.nan), ("a", 1, np.nan)]
+    results = pd.DataFrame(values, columns=pd.Index(["flip", "seed", "value"]))
+    assert confirm.paired(results)[["flip", "num_seeds", "found"]].to_numpy().tolist() == [["a", 0, False]]
+    assert not confirm.paired(results.replace({"best": "a", "a": "best"})).iloc[0]["found"]
+
+
 def test_confidence_is_wilsons_interval_and_counts_the_ties():
     trials = read_trials(make_study(40, seed=1, stop=False), make_run())
     sure = confidence(trials, num_validation=180)

@@ -155,6 +155,10 @@ def _middle(parameter: Parameter) -> Any:
     return round(middle) if parameter.kind == "integer" else middle
 
 
+_SAME = 1e-12
+"""Share of a value up to which two losses differ by rounding alone."""
+
+
 def paired(results: pd.DataFrame, *, sign: float = 1.0) -> pd.DataFrame:
     """What each part of the best configuration is worth, by training.
 
@@ -164,14 +168,15 @@ def paired(results: pd.DataFrame, *, sign: float = 1.0) -> pd.DataFrame:
 
     Returns:
         flip, worth (the loss by the change, positive when the best configuration is better), low, high (95 %, paired
-        t over seeds), num_seeds, found: largest worth first.
+        t over seeds; NaN where it is not known: of one seed, or of seeds with equal losses), num_seeds, found: largest
+        worth first.
     """
-    wide = results.pivot_table(index="seed", columns="flip", values="value", aggfunc="first")
+    wide = results.groupby(["seed", "flip"])["value"].first().unstack()  # also those that failed on every seed
     rows = []
     for flip in [name for name in wide.columns if name != "best"]:
         gaps = sign * (wide["best"] - wide[flip]).dropna().to_numpy()
-        half = np.inf
-        if len(gaps) > 1:
+        half = np.nan
+        if len(gaps) > 1 and np.ptp(gaps) > _SAME * np.abs(wide["best"]).max():
             half = float(stats.t.ppf(0.975, len(gaps) - 1) * gaps.std(ddof=1) / np.sqrt(len(gaps)))
         worth = float(gaps.mean()) if len(gaps) else np.nan
         row = {"flip": flip, "worth": worth, "low": worth - half, "high": worth + half, "num_seeds": len(gaps)}
