@@ -25,15 +25,25 @@ def named(metric: str, unit: str = "") -> str:
 
 
 def verdict(metric: str, found: dict[str, float], *, less_is_better: bool | None = None) -> str:
-    """What a difference with its interval says: `better`, `worse`, or `no clear difference`.
+    """What a difference with its interval says: `better`, `worse`, or `no clear difference`, also without an interval.
 
     Args:
         less_is_better: of the metric; known from its name when None.
     """
-    if found["low"] <= 0 <= found["high"]:
+    if not excludes_zero(found):
         return "no clear difference"
     less = metric_named(metric).less_is_better if less_is_better is None else less_is_better
     return "better" if (found["value"] < 0) == less else "worse"
+
+
+def has_interval(found: Mapping[str, float]) -> bool:
+    """Whether the interval of a score or a difference is known."""
+    return not math.isnan(found["low"])
+
+
+def excludes_zero(found: Mapping[str, float]) -> bool:
+    """Whether the interval of a difference is known and excludes zero."""
+    return found["low"] > 0 or found["high"] < 0
 
 
 def is_share(metric: str) -> bool:
@@ -49,11 +59,8 @@ def number(metric: str, value: float | None) -> str:
 
 
 def between(metric: str, found: dict[str, float]) -> str:
-    """A value with its interval: `97.30 % [96.1, 98.2]`."""
-    if is_share(metric):
-        return f"{100 * found['value']:.2f} % [{100 * found['low']:.2f}, {100 * found['high']:.2f}]"
-    value, low, high = _alike(found, sign="")
-    return f"{value} [{low}, {high}]"
+    """A value with its interval: `97.30 % [96.1, 98.2]`, or `97.30 % (no interval)`."""
+    return _with_interval(metric, found, unit=" %", sign="")
 
 
 def held(intervals: dict[str, float], *, target: str, unit: str = "") -> str:
@@ -77,11 +84,10 @@ def joint(ensemble: dict[str, Any], *, metric: str, unit: str = "") -> str:
     """What the test rows say of the ensemble, as sentences."""
     names = list(dict.fromkeys(title(member["name"]) for member in ensemble["members"]))
     chosen = ensemble.get("chosen_on")
-    size = counted(len(ensemble["members"]), "network")
     text = (
-        f"An ensemble of {size} ({', '.join(names)}) reaches a test {named(metric, unit)} of "
-        f"{between(metric, ensemble['scores'][metric])}; its difference from the exported network is "
-        f"{gap(metric, ensemble['difference'])}.{_beside_tuned(ensemble, metric)}"
+        f"An ensemble of {counted(len(ensemble['members']), 'network')} ({', '.join(names)}) reaches a test "
+        f"{named(metric, unit)} of {between(metric, ensemble['scores'][metric])}; its difference from the exported "
+        f"network is {gap(metric, ensemble['difference'])}.{_beside_tuned(ensemble, metric)}"
     )
     if chosen and ensemble.get("of") == "trials":
         return (
@@ -104,12 +110,15 @@ def _beside_tuned(ensemble: dict[str, Any], metric: str) -> str:
 
 
 def gap(metric: str, found: dict[str, float]) -> str:
-    """A difference with its interval: `+1.20 points [0.3, 2.1]`."""
-    if is_share(metric):
-        value, low, high = (100 * found[key] for key in ("value", "low", "high"))
-        return f"{value:+.2f} points [{low:+.2f}, {high:+.2f}]"
-    value, low, high = _alike(found, sign="+")
-    return f"{value} [{low}, {high}]"
+    """A difference with its interval: `+1.20 points [0.3, 2.1]`, or `+1.20 points (no interval)`."""
+    return _with_interval(metric, found, unit=" points", sign="+")
+
+
+def _with_interval(metric: str, found: dict[str, float], *, unit: str, sign: str) -> str:
+    shares = [f"{100 * found[key]:{sign}.2f}" for key in ("value", "low", "high")]
+    value, low, high = shares if is_share(metric) else _alike(found, sign=sign)
+    value += unit * is_share(metric)
+    return f"{value} [{low}, {high}]" if has_interval(found) else f"{value} (no interval)"
 
 
 def _alike(found: dict[str, float], *, sign: str) -> list[str]:

@@ -196,6 +196,28 @@ def test_winners_are_compared_on_test_rows_with_an_interval_that_is_not_paired_w
     assert best_line(match(other, first)).count("a is better by 3.50 points [1.00, 6.00]") == 1
 
 
+@pytest.mark.parametrize(("checks", "same"), [(("a", "a"), True), (("a", "b"), False), ((None, None), True)])
+def test_checksums_of_the_test_rows_decide_alone_whether_they_are_the_same(
+    checks: tuple[str | None, str | None], same: bool, tmp_path: Path
+):
+    runs = []
+    for name, check in zip("ab", checks, strict=True):
+        results = evaluated(0.5, 0.6, low=0.4, high=0.7, conditions={"test_rows": 3, "test_checksum": check})
+        predictions(tmp_path / name / "final", np.arange(3), np.arange(3))
+        runs.append(replace(side(name, make_study(20), results=results), folder=tmp_path / name))
+    one = match(*runs)
+    assert (one.same_rows, one.paired) == (same, same)
+    assert ("not known to be the same" in best_line(one)) is not same
+
+
+def test_winners_without_an_interval_are_set_beside_each_other_without_a_verdict():
+    runs = [side(n, make_study(20), results=evaluated(v, low=np.nan, high=np.nan)) for n, v in (("a", 0.5), ("b", 0.9))]
+    line = best_line(match(*runs))
+    assert "a 50.00 % (no interval)" in line
+    assert "no clear difference: 40.00 points (no interval) (b is ahead)" in line
+    assert "There is no interval" in line
+
+
 def test_where_less_is_better_the_lower_error_is_ahead():
     results = [evaluated(v, low=v - 0.1, high=v + 0.1, metric="rmse") for v in (1.0, 3.0)]
     runs = [side(n, make_study(20), results=r) for n, r in zip("ab", results, strict=True)]

@@ -8,6 +8,7 @@ from scipy.stats import binom, binomtest
 from scipy.stats import t as student
 from sklearn import metrics
 
+from analysis.scores.classification import CLASS_METRICS, classification_scores
 from analysis.scores.comparison import (
     confused_pairs,
     confusion,
@@ -18,13 +19,7 @@ from analysis.scores.comparison import (
     probability_best,
 )
 from analysis.scores.ece import NUM_BINS, calibration_error, chance_calibration_error, confidence_bins
-from analysis.scores.metrics import (
-    CLASS_METRICS,
-    classification_scores,
-    evaluate,
-    probabilities,
-    regression_scores,
-)
+from analysis.scores.metrics import evaluate, probabilities, regression_scores
 from analysis.statistics.bootstrap import Interval, image_draws, interval, seed_steps, wilson
 
 

@@ -1,5 +1,6 @@
 """What is written of a final evaluation: records, sentences, figures and tables, for classes and for numbers."""
 
+import json
 import re
 from dataclasses import replace
 from typing import Any
@@ -13,13 +14,17 @@ from optuna.trial import TrialState, create_trial
 
 from analysis import wording
 from analysis.evaluation import record as results
+from analysis.evaluation.contenders import Contender
+from analysis.evaluation.counterparts import given_name, is_counterpart, main_metric, on_scale, scale_to_test
 from analysis.evaluation.files import num_figures, write_figures, write_tables
 from analysis.pages.final import final_section
 from analysis.plots import final as final_plots
 from analysis.plots import style
 from analysis.prose.discussion import _verdict, discuss
-from analysis.scores.metrics import evaluate, probabilities
+from analysis.prose.outcome import sealed
+from analysis.scores.metrics import by_seeds, evaluate, probabilities
 from analysis.studies.results import Entrant, FinalResults
+from analysis.studies.trials import read_trials
 from search.storage.run import Run
 from tests.evaluated import EXPORT, make_run, make_study, measured, record
 
@@ -81,9 +86,9 @@ def test_mcnemar_pairs_networks_of_the_same_seed(y, rows):
 
 def test_the_metric_of_the_search_is_the_main_one_where_test_rows_have_it(y, rows):
     found = evaluate(y, {"a": rows[0].outputs}, task="classification", num_replicates=50)["a"]
-    assert results.main_metric("macro_f1", found) == "macro_f1"
-    assert results.main_metric("loss", found) == "log_loss"
-    assert results.main_metric("strange", found) == "accuracy"
+    assert main_metric("macro_f1", found) == "macro_f1"
+    assert main_metric("loss", found) == "log_loss"
+    assert main_metric("strange", found) == "accuracy"
 
 
 # Sentences
@@ -136,6 +141,115 @@ def test_the_verdict_gives_score_difference_rank_and_optimism(described):
 def test_the_test_of_right_and_wrong_rows_is_quoted_for_an_accuracy_alone(described):
     assert "McNemar's test" in say(described, [0.5] * 9, [0.5] * 9, [0.5] * 9, [0.6] * 9)
     assert "McNemar" not in say(replace(described, metric="log_loss"), [0.5] * 9, [0.5] * 9, [0.5] * 9, [0.6] * 9)
+
+
+def test_the_p_value_in_the_text_is_the_median_of_the_pairs_and_that_of_one_pair_is_its_own(described, y, rows):
+    curves = [0.5] * 9, [0.5] * 9, [0.5] * 9, [0.6] * 9
+    found = {"pairs": [{}, {}], "median_p": 0.03, "p": 0.06}
+    first, *others = described.entrants
+    described = replace(described, entrants=[replace(first, mcnemar=found), *others])
+    assert "McNemar's test for a pair of networks has p = 0.03 (median of 2 pairs)." in say(described, *curves)
+    single = [
+        results.Measured(**{**vars(row), "outputs": row.outputs[:1], "networks": row.networks[:1]}) for row in rows
+    ]
+    alone = record(y, single, classes=CLASSES, metric="accuracy")
+    assert alone.winning.mcnemar["p"] == alone.winning.mcnemar["median_p"] == alone.winning.mcnemar["pairs"][0]["p"]
+    assert "McNemar's test for the pair of networks has p < 0.001." in say(alone, *curves)
+
+
+def numbered(*values: list[float], metric: str = "accuracy") -> FinalResults:
+    """Of code of the user's own that gives one number for each network: that of the winner, and of the baseline."""
+    rows = [
+        measured(name, np.array(found)[:, None], search_value=0.75)
+        for name, found in zip(("trial-3", "baseline"), values, strict=True)
+    ]
+    found = by_seeds({row.name: {metric: row.outputs[:, 0]} for row in rows})
+    entrants = results.describe_entrants(rows, found, np.zeros(0), metric=metric, classes=(), sign=1)
+    conditions = {"epochs": 2, "seeds": len(values[0]), "test_rows": None, "device": "cpu"}
+    fields: dict[str, Any] = {"own": True, "task": "numbers", "conditions": conditions, "criterion": "the mean of 2"}
+    fields["machine"] = {"cpu_model": "some CPU"}
+    return FinalResults(**fields, metric=metric, winner="trial-3", sign=1, entrants=entrants, intervals="over seeds")
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "dice"])
+def test_numbers_of_one_seed_have_no_interval_on_any_page_and_no_verdict(metric: str, tmp_path, capsys):
+    found = numbered([0.7], [0.6], metric=metric)
+    text = say(found, [0.5] * 9)
+    assert "(no interval)" in text
+    assert "it is not known whether the difference is more than chance" in text
+    assert "One seed: no interval" in text
+    assert not re.search(r"excludes zero|includes zero|optimistic|Probability|nan", text)
+    found = replace(found, discussion=discuss(found, make_study([0.5] * 9, run=make_run()), make_run()))
+    final_dir = tmp_path / "final"
+    write_figures(found, final_dir / "figures", x=np.zeros(0), y=np.zeros(0), exported=np.zeros(0))
+    write_tables(found, final_dir / "tables", y=np.zeros(0), exported=np.zeros(0))
+    found.write(final_dir)
+    score = json.loads((final_dir / "final.json").read_text(), parse_constant=pytest.fail)["entrants"][0]["scores"]
+    assert score[metric] == {"value": 0.7, "low": None, "high": None}
+    assert capsys.readouterr().err == ""
+    read = FinalResults.read(final_dir)
+    assert read is not None
+    assert np.isnan([read.winning.difference["low"], read.winning.scores[metric]["high"]]).all()
+    outcome = sealed(read)
+    assert outcome is not None
+    section, said = str(final_section(tmp_path)), outcome.sentence + " ".join(outcome.warnings)
+    assert section.count("(no interval)") >= 4
+    assert not re.search(r"\bnan\b", re.sub(r"<[^>]*>", " ", section) + said)
+    assert "[" not in said
+
+
+def test_seeds_with_equal_numbers_have_no_interval_and_others_keep_theirs():
+    text = say(numbered([0.7, 0.7], [0.6, 0.5]), [0.5] * 9)
+    assert "2 seeds with equal values: no interval" in text
+    winner, baseline = numbered([0.7, 0.7], [0.6, 0.5]).entrants
+    assert not wording.has_interval(winner.difference)
+    assert wording.has_interval(baseline.scores["accuracy"])
+
+
+def test_a_class_without_test_rows_is_never_the_hardest_and_has_no_rows_in_the_table(rows, tmp_path):
+    y = np.random.default_rng(1).integers(0, 3, 300)
+    logits = np.random.default_rng(2).standard_normal((2, 300, 4))
+    logits[:, np.arange(300), y] += 2.5
+    best = measured("trial-3", probabilities(logits), search_value=0.99)
+    described = record(y, [best, *rows[1:]], classes=("cat", "dog", "fox", "emu"), metric="accuracy")
+    lowest = re.search(r"The class with the lowest recall is '(\w+)'", say(described, [0.5] * 9))
+    assert lowest is not None
+    assert lowest[1] != "emu"
+    final_dir = tmp_path / "final"
+    drawn = {"y": y, "exported": best.outputs[0]}
+    write_figures(described, final_dir / "figures", x=np.zeros((300, 1, 8, 8), np.uint8), **drawn)
+    write_tables(described, final_dir / "tables", **drawn)
+    replace(described, export=EXPORT).write(final_dir)
+    assert str(final_section(tmp_path)).count("<td>no rows</td>") == 3
+    assert pd.read_csv(final_dir / "tables" / "classes.csv")["recall_value"].isna().tolist() == [False] * 3 + [True]
+    assert [text.get_text() for text in final_plots.plot_classes(described).get_yticklabels()].count("emu") == 0
+    plt.close("all")
+
+
+@pytest.mark.parametrize(
+    ("reported", "tested", "metric", "factor"),
+    [
+        ([0.7, 0.81], [0.6], "accuracy", 1.0),
+        ([0.9, 81.0], [0.6], "accuracy", 0.01),
+        ([0.7, 0.81], [60.0], "accuracy_as_given", 100.0),
+        ([0.9, 81.0], [60.0], "accuracy_as_given", 1.0),
+        ([0.9, 810.0], [0.6], "accuracy", None),
+    ],
+)
+def test_search_values_in_percent_are_brought_to_the_scale_of_the_test(
+    reported: list[float], tested: list[float], metric: str, factor: float | None
+):
+    """All values of the search tell the scale: the first, 0.9, could be a share or in percent."""
+    assert given_name("accuracy", tested) == metric
+    found = by_seeds({"a": {metric: np.array(tested), "loss": np.array([1.0])}})["a"]
+    for asked in ("accuracy", "val_acc"):
+        assert main_metric(asked, found) == metric
+        assert is_counterpart(metric, asked)
+    run = make_run(metric="val_acc")
+    trials = read_trials(make_study(*([value] * 9 for value in reported), run=run), run)
+    assert scale_to_test(trials, metric) == factor
+    contender = on_scale(Contender(name="a", params={}, search_value=81.0, criterion=0.5), factor)
+    assert contender.search_value == (None if factor is None else pytest.approx(81.0 * factor))
 
 
 @pytest.mark.parametrize(

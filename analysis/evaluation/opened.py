@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from analysis.evaluation import record
+from analysis.evaluation.counterparts import main_metric
 from analysis.evaluation.files import num_figures, write_figures, write_tables
 from analysis.evaluation.front import with_front
 from analysis.evaluation.greedy import Pool, evaluate_ensemble, export_ensemble, pool_of_networks, pool_of_trials
@@ -128,7 +129,7 @@ def _score(
         asked=(job.run.metric,),
         groups=test.groups,
     )
-    metric = record.main_metric(job.run.metric, found[winner.name])
+    metric = main_metric(job.run.metric, found[winner.name])
     parts = record.describe_search(job, metric=metric, winner=winner.name, test=test)
     parts |= {"task": job.dataset.task, "image_shape": list(job.dataset.image_shape)}
     parts["conditions"] = record.describe_conditions(test, winner, job.dataset)

@@ -8,6 +8,14 @@ from typing import Any
 import numpy as np
 
 from analysis.evaluation import record
+from analysis.evaluation.counterparts import (
+    counterparts,
+    given_name,
+    is_counterpart,
+    main_metric,
+    on_scale,
+    scale_to_test,
+)
 from analysis.evaluation.files import num_figures, write_figures, write_tables
 from analysis.evaluation.front import with_front
 from analysis.evaluation.job import Job
@@ -16,11 +24,11 @@ from analysis.progress import Advance, say, step
 from analysis.prose.discussion import discuss
 from analysis.scores.metrics import Evaluation, by_seeds
 from analysis.scores.metrics import evaluate as score
-from analysis.scores.predictions import Answered, Predictions, settle, settle_numbers
+from analysis.scores.predictions import Answered, Predictions, settle, settle_numbers, with_all_classes
 from analysis.scores.score import own_scores
 from analysis.studies.criterion import BASELINE
 from analysis.studies.results import EVALUATION, PARTS, FinalResults
-from analysis.wording import is_share
+from analysis.studies.trials import read_trials
 from search.process.faults import fault_point
 from search.process.text import counted
 from trainables.files.whole import replacing
@@ -51,15 +59,12 @@ def evaluate(job: Job, networks: Sequence[Network], failures: Sequence[Failure])
 
 def _tested(job: Job, networks: Sequence[Network], *, advance: Advance) -> list[tuple[list[Network], Found]]:
     """What `test` returns for the networks, contender by contender; the winner first."""
-    tested: list[tuple[list[Network], Found]] = []
-    for members in job.by_contender(networks):
-        found = []
-        for network in members:
-            found.append(_test(job, network))
-            advance()
-        tested.append((members, found))
-    _check_alike(tested)
-    return tested
+    groups, found = list(job.by_contender(networks)), []
+    for network in (network for members in groups for network in members):
+        found.append(_test(job, network))
+        advance()
+    alike = iter(_alike(found))
+    return [(members, [next(alike) for _ in members]) for members in groups]
 
 
 def _test(job: Job, network: Network) -> Answered | dict[str, float]:
@@ -77,10 +82,15 @@ def _test(job: Job, network: Network) -> Answered | dict[str, float]:
     raise ValueError(f"test(model, run) must return rw.Predictions(...) or numbers by name, got a {kind}")
 
 
-def _check_alike(tested: Sequence[tuple[list[Network], Found]]) -> None:
-    found = [one for _, group in tested for one in group]
+def _alike(found: Found) -> Found:
+    """What `test` returned, with the same classes for all networks.
+
+    Raises:
+        ValueError: it is of different kinds, or about different rows.
+    """
     if len({type(one) for one in found}) > 1:
         raise ValueError("test(model, run) returned predictions for some networks and numbers for others")
+    found = [*with_all_classes([one for one in found if isinstance(one, Answered)])] or found
     first = found[0]
     for other in found[1:]:
         if isinstance(first, Answered) and isinstance(other, Answered):
@@ -94,21 +104,24 @@ def _check_alike(tested: Sequence[tuple[list[Network], Found]]) -> None:
             raise ValueError(
                 f"test(model, run) gave different numbers for two networks: {sorted(set(first) ^ set(other))}"
             )
+    return found
 
 
 def _score(job: Job, tested: Sequence[tuple[list[Network], Found]]) -> dict[str, Any]:
     measured = [_measured(networks, found) for networks, found in tested]
     winner, first = measured[0], tested[0][1][0]
     found = _evaluations(job, tested, measured)
-    metric = record.main_metric(job.run.metric, found[winner.name])
-    same = metric == job.run.metric or metric in record.counterparts(job.run.metric)
-    if not same:  # what the search went by has no counterpart here
-        measured = [replace(m, contender=replace(m.contender, search_value=None)) for m in measured]
+    metric = main_metric(job.run.metric, found[winner.name])
+    same = is_counterpart(metric, job.run.metric)
+    factor = scale_to_test(read_trials(job.study, job.run), metric) if same else None
+    measured = [replace(m, contender=on_scale(m.contender, factor)) for m in measured]
     sign = job.run.objective.sign if same else None
     shown = first.classes if isinstance(first, Answered) and first.kind == "classification" else ()
     y = first.y if isinstance(first, Answered) else np.zeros(0)
     results = record.describe_search(job, metric=metric, winner=winner.name)
     results |= {"own": True, "task": first.kind if isinstance(first, Answered) else "numbers", "sign": sign}
+    if not isinstance(first, Answered):
+        results["intervals"] = "Student's t over seeds"
     results["few_seeds"] = record.few_seeds(found[winner.name], metric, found.get(BASELINE))
     results["conditions"] = _conditions(winner, first)
     results["entrants"] = record.describe_entrants(measured, found, y, metric=metric, classes=shown, sign=sign)
@@ -133,24 +146,18 @@ def _evaluations(
 ) -> dict[str, Evaluation]:
     first = tested[0][1][0]
     if not isinstance(first, Answered):
+        every = [one for _, found in tested for one in found if isinstance(one, dict)]
+        names = {name: given_name(name, [one[name] for one in every]) for name in first}
         numbers = {
-            m.name: {
-                _name(name, tested): np.array([one[name] for one in found if isinstance(one, dict)]) for name in first
-            }
+            m.name: {names[name]: np.array([one[name] for one in found if isinstance(one, dict)]) for name in first}
             for m, (_, found) in zip(measured, tested, strict=True)
         }
         return by_seeds(numbers, seed=job.run.seed)
-    asked = record.counterparts(job.run.metric)
+    asked = counterparts(job.run.metric)
     outputs = {m.name: m.outputs for m in measured}
     found = score(first.y, outputs, task=first.kind, seed=job.run.seed, asked=asked)
     unsure = () if first.scored else ("log_loss", "top2_accuracy", "auc", *own_scores("classification"))
     return {name: evaluation.without(unsure) for name, evaluation in found.items()}
-
-
-def _name(name: str, tested: Sequence[tuple[list[Network], Found]]) -> str:
-    """The name of a number; another one for a metric in 0..1 that `test` returns in percent."""
-    values = [one[name] for _, found in tested for one in found if isinstance(one, dict)]
-    return f"{name}_as_given" if is_share(name) and not all(0 <= v <= 1 for v in values) else name
 
 
 def _conditions(winner: record.Measured, first: Answered | dict[str, float]) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from analysis.evaluation.contenders import Contender
 from analysis.evaluation.job import Job
 from analysis.evaluation.networks import Network, cost_of
 from analysis.scores import comparison
+from analysis.scores.classification import CLASS_METRICS
 from analysis.scores.ece import NUM_BINS, chance_calibration_error, confidence_bins
-from analysis.scores.metrics import CLASS_METRICS, Evaluation
+from analysis.scores.metrics import Evaluation
 from analysis.scores.residuals import describe_residuals
 from analysis.statistics.bootstrap import share_interval, unit_of_rows
 from analysis.studies.openings import read_openings
@@ -26,9 +27,6 @@ FEW_SEEDS = 3
 """Seeds up to which Student's t is above 3: 12.7 for two, 4.3 for three."""
 MOST_MISTAKES = 24
 """Of the exported network, the most confident first."""
-_PREFIXES = ("validation_", "valid_", "val_", "eval_", "dev_", "test_", "validation/", "valid/", "val/", "eval/")
-_SHORT = {"acc": "accuracy", "loss": "log_loss", "f1": "macro_f1"}
-_USUAL = ("accuracy", "rmse", "macro_f1")
 _USUAL_INTERVALS = "bootstrap over rows, Student's t over seeds"
 
 
@@ -48,17 +46,6 @@ class Measured:
     def name(self) -> str:
         """Unique among all rows."""
         return f"{self.contender.name}+{self.augmented}" if self.augmented else self.contender.name
-
-
-def counterparts(metric: str) -> list[str]:
-    """Names that the metric of a search may have on test rows: `val_loss`, `loss`, `log_loss`."""
-    stems = [metric, *(metric.removeprefix(prefix) for prefix in _PREFIXES)]
-    return list(dict.fromkeys([*stems, *(_SHORT[stem] for stem in stems if stem in _SHORT)]))
-
-
-def main_metric(asked: str, found: Evaluation) -> str:
-    """The counterpart of the metric that the search went by; without one the task's usual metric, or the first."""
-    return next((name for name in (*counterparts(asked), *_USUAL) if name in found.scores), next(iter(found.scores)))
 
 
 def describe_search(job: Job, *, metric: str, winner: str, test: Split | None = None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from analysis.plots import style
 from analysis.plots.fonts import names_on_axis
 from analysis.plots.tradeoff import is_log
 from analysis.studies.results import Entrant, FinalResults
-from analysis.wording import is_share, shortened, title
+from analysis.wording import has_interval, is_share, shortened, title
 from spaces.second import axis_label
 
 _COLORS = {"top": style.BLUE, "baseline": style.ORANGE, "random": style.GREY, "augmented": style.GREEN}
@@ -73,21 +73,31 @@ def _focus(ax: Axes, results: FinalResults, scale: float) -> None:
     """Limit the axis to the other contenders if the random one is far from them, and state its score at the edge."""
     metric, (left, right) = results.metric, ax.get_xlim()
     others = [entrant for entrant in results.entrants if entrant.role != "random"]
-    ends = [scale * entrant.scores[metric][key] for entrant in others for key in ("low", "high")]
+    ends = [scale * end for entrant in others for end in _ends(entrant.scores[metric])]
     low, high = max(min(ends), left), min(max(ends), right)
     for place, entrant in enumerate(results.entrants):
-        found = {key: scale * value for key, value in entrant.scores[metric].items()}
-        is_far = max(high, found["high"]) - min(low, found["low"]) > _FAR * (high - low) > 0
+        first, last = (scale * end for end in _ends(entrant.scores[metric]))
+        is_far = max(high, last) - min(low, first) > _FAR * (high - low) > 0
         if entrant.role != "random" or not is_far:
             continue
         ax.set_xlim(low - 0.5 * (high - low), high + 0.5 * (high - low))
-        edge, inside, side = (1.0, 0.93, "right") if found["low"] > high else (0.0, 0.07, "left")
-        at, text = ax.get_yaxis_transform(), "{value:.4g} [{low:.4g}, {high:.4g}]".format(**found)
+        edge, inside, side = (1.0, 0.93, "right") if first > high else (0.0, 0.07, "left")
+        at, text = ax.get_yaxis_transform(), _in_numbers(entrant.scores[metric], scale)
         ax.annotate(
             text, xy=(edge, place), xytext=(inside, place), xycoords=at, textcoords=at, fontsize=8.5,
             color=style.GREY, va="center", ha=side,
             arrowprops={"arrowstyle": "->", "color": style.GREY},
         )  # fmt: skip
+
+
+def _in_numbers(found: dict[str, float], scale: float) -> str:
+    value, low, high = (f"{scale * found[key]:.4g}" for key in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]" if has_interval(found) else value
+
+
+def _ends(found: dict[str, float]) -> tuple[float, float]:
+    """The ends of an interval; the value itself where they are not known."""
+    return (found["low"], found["high"]) if has_interval(found) else (found["value"], found["value"])
 
 
 def plot_front(results: FinalResults, ax: Axes | None = None) -> Axes:
@@ -139,8 +149,9 @@ def plot_confusion(results: FinalResults, ax: Axes | None = None) -> Axes:
 
 
 def plot_classes(results: FinalResults, ax: Axes | None = None) -> Axes:
-    """Precision, recall and F1 of each class with intervals, the hardest class first."""
-    named = zip(_class_names(results), results.winning.classes.values(), strict=True)
+    """Precision, recall and F1 of each class that has test rows, with intervals, the hardest class first."""
+    found = results.winning.classes
+    named = [(name, found[key]) for name, key in zip(_class_names(results), found, strict=True) if results.support[key]]
     classes = sorted(named, key=lambda item: item[1]["f1"]["value"])[:_SHOWN_CLASSES]
     ax = style.new_axes(ax, width=6.6, height=0.4 * len(classes) + 1.2)
     marks = {"precision": (style.BLUE, "s"), "recall": (style.VERMILION, "^"), "f1": (style.INK, "o")}

@@ -127,10 +127,8 @@ def _by(match: Match, gap: Interval) -> str:
     """`A is better by 1.2 points [0.3, 2.1]`; the difference is shown as that of the better one."""
     leads = gap.value * match.sign >= 0
     leader = (match.first if leads else match.other).name
-    words = ahead(match)
-    if gap.low <= 0 <= gap.high:
-        return f"{words} ({leader} is ahead)"
-    return f"{leader} is better by {words}"
+    is_clear = wording.excludes_zero(gap.as_dict())
+    return f"{leader} is better by {ahead(match)}" if is_clear else f"{ahead(match)} ({leader} is ahead)"
 
 
 def ahead(match: Match) -> str:
@@ -141,10 +139,12 @@ def ahead(match: Match) -> str:
     if not match.tested or match.first.results is None:
         return f"{difference_text(match.first.trials, size.value)}"
     phrase = wording.gap(match.first.results.metric, size.as_dict()).replace("+", "")
-    return f"no clear difference: {phrase}" if gap.low <= 0 <= gap.high else phrase
+    return phrase if wording.excludes_zero(gap.as_dict()) else f"no clear difference: {phrase}"
 
 
 def _pairing(match: Match) -> str:
+    if match.gap is not None and not wording.has_interval(match.gap.as_dict()):
+        return "There is no interval: numbers that do not vary over seeds, or of one seed, give none."
     if match.paired:
         return "The interval is paired by test row."
     if match.same_rows:

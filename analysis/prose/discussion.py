@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import optuna
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -12,7 +13,9 @@ from analysis.prose.table_discussion import discuss_table
 from analysis.studies.results import Entrant, FinalResults
 from analysis.wording import (
     between,
+    excludes_zero,
     gap,
+    has_interval,
     named,
     number,
     p_value,
@@ -69,21 +72,10 @@ def _verdict(results: FinalResults, winner: Entrant) -> list[str]:
         text.append(f"It is the baseline itself ({score}): no other fully trained trial was better in the search.")
     elif baseline and winner.difference:
         found = winner.difference
-        sure = (
-            "the interval excludes zero"
-            if found["low"] > 0 or found["high"] < 0
-            else "the interval includes zero, so the difference is not statistically clear"
-        )
-        compared = metric == "accuracy" and winner.mcnemar  # the test compares which rows are right
-        test = (
-            f". For one pair of networks, McNemar's test has p = {p_value(winner.mcnemar['p'])} (median)"
-            if compared
-            else ""
-        )
         better = " (lower is better)" if results.is_less_better else ""
-        text.append(
-            f"The difference from the baseline is {gap(metric, found)}{better}; {sure}{test.replace('= <', '<')}."
-        )
+        text.append(f"The difference from the baseline is {gap(metric, found)}{better}; {_sure(found)}.")
+        if metric == "accuracy" and winner.mcnemar:  # the test compares which rows are right
+            text[-1] += _mcnemar(winner.mcnemar)
     if winner.probability_best is not None:
         contenders = sum(e.role != "augmented" for e in results.entrants)
         others = " and ".join(_the(e) for e in results.entrants if e.role != "augmented" and e is not winner)
@@ -91,11 +83,39 @@ def _verdict(results: FinalResults, winner: Entrant) -> list[str]:
         text.append(f"Probability that it is better than {against}: {probability(winner.probability_best)}.")
     return [
         *text,
+        *_no_interval(results, winner, baseline),
         *_ahead(results, winner),
         *_few_seeds(results, winner),
         *_optimism(results, winner),
         *_probabilities(winner, baseline),
     ]
+
+
+def _sure(difference: Mapping[str, float]) -> str:
+    if not has_interval(difference):
+        return "without an interval it is not known whether the difference is more than chance"
+    if excludes_zero(difference):
+        return "the interval excludes zero"
+    return "the interval includes zero, so the difference is not statistically clear"
+
+
+def _mcnemar(found: Mapping[str, Any]) -> str:
+    """The test for one pair of networks, as a sentence."""
+    pairs = len(found["pairs"])
+    test = f"McNemar's test for {'the' if pairs == 1 else 'a'} pair of networks has p = {p_value(found['median_p'])}"
+    return f" {test.replace('= <', '<')}{f' (median of {pairs} pairs)' * (pairs > 1)}."
+
+
+def _no_interval(results: FinalResults, winner: Entrant, baseline: Entrant | None) -> list[str]:
+    """Why an interval is not known."""
+    metric = results.metric
+    unknown = [e for e in (winner, baseline) if e is not None and not has_interval(e.scores[metric])]
+    if not unknown:
+        return []
+    seeds = min(len(entrant.by_seed[metric]) for entrant in unknown)
+    if seeds == 1:
+        return ["One seed: no interval, since numbers alone do not show how much they vary. --seeds 5 gives one."]
+    return [f"{seeds} seeds with equal values: no interval, since they do not show how much the {metric} varies."]
 
 
 def _ahead(results: FinalResults, winner: Entrant) -> list[str]:
@@ -120,7 +140,7 @@ def _is_clear(results: FinalResults, leader: Entrant, winner: Entrant) -> bool:
     is the best of all with a probability of at least 97.5 %."""
     for one, other in ((leader, winner), (winner, leader)):
         if other.role == "baseline" and one.difference:
-            return not one.difference["low"] <= 0 <= one.difference["high"]
+            return excludes_zero(one.difference)
     return (leader.probability_best or 0.0) >= _CLEAR
 
 
@@ -165,18 +185,20 @@ def _optimism(results: FinalResults, winner: Entrant) -> list[str]:
         if results.own or results.conditions.get("held_out_rows")
         else " (the final networks also train on the validation rows)"
     )
-    verdict = "there is no clear sign that the search was optimistic"
-    if found["low"] > 0:
-        verdict = "the search was optimistic"
+    verdict = ": there is no clear sign that the search was optimistic"
+    if not has_interval(found):
+        verdict = ""
+    elif found["low"] > 0:
+        verdict = ": the search was optimistic"
     elif found["high"] < 0:
-        verdict = "the search was pessimistic" + (", which the additional rows can explain" if more else "")
+        verdict = ": the search was pessimistic" + (", which the additional rows can explain" if more else "")
     side, size = "better", found
     if found["value"] < 0:
         side, size = "worse", {"value": -found["value"], "low": -found["high"], "high": -found["low"]}
     amount = gap(metric, size).removeprefix("+")
     return [
         f"The winner reached {number(metric, winner.search_value)} in the search; the retrained networks reach "
-        f"{fresh} on the test rows{more}. The search value was {side} by {amount}: {verdict}."
+        f"{fresh} on the test rows{more}. The search value was {side} by {amount}{verdict}."
     ]
 
 
@@ -184,7 +206,8 @@ def _weakness(results: FinalResults, winner: Entrant) -> list[str]:
     if results.confused is None:
         return _residuals(results) if results.residuals else []
     text = []
-    ranked = sorted(winner.classes.items(), key=lambda item: item[1]["recall"]["value"])
+    tested = [item for item in winner.classes.items() if results.support[item[0]]]
+    ranked = sorted(tested, key=lambda item: item[1]["recall"]["value"])
     if len(ranked) > 1 and ranked[0][1]["recall"]["value"] < ranked[-1][1]["recall"]["value"]:
         (worst, low), (best, high) = ranked[0], ranked[-1]
         text.append(

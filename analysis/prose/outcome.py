@@ -60,7 +60,8 @@ def sealed(results: FinalResults | None) -> Outcome | None:
     label, score = f"Test {results.in_unit(metric)}", wording.between(metric, winner.scores[metric])
     whose = f"{wording.title(winner.name)} on the sealed test set, mean of {counted(seeds, 'fresh seed')}"
     way = "; lower is better" if results.is_less_better else ""
-    facts = [(label, score, f"{whose}; 95 % interval{way}")]
+    sure = "95 % interval" if wording.has_interval(winner.scores[metric]) else "no interval"
+    facts = [(label, score, f"{whose}; {sure}{way}")]
     said, warnings = f"{label}: {score} ({whose})", []
     if winner.name == BASELINE:
         facts.append(("Against the baseline", "it is the baseline", "no other trial had a better value in the search"))
@@ -82,6 +83,8 @@ def sealed(results: FinalResults | None) -> Outcome | None:
 def _unsure(results: FinalResults, winner: Entrant) -> str:
     """Why the interval of the difference includes zero."""
     seeds = counted(len(winner.by_seed[results.metric]), "seed")
+    if not wording.has_interval(winner.difference):
+        return "numbers that do not vary over seeds, or of one seed, give no interval"
     if results.few_seeds:
         return f"the interval is wide mainly because there are only {seeds}, and --seeds 5 would narrow it"
     known = [wording.test_rows(results.conditions), seeds]

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.stats import rankdata
 
-from analysis.scores.multilabel import ratio
+from analysis.scores.macro import ratio
 from analysis.scores.score import Score
 
 

@@ -37,8 +37,13 @@ def optimism(search_value: float, fresh: Evaluation, *, metric: str, better: int
 
 
 def probability_best(found: Mapping[str, Evaluation], *, metric: str, better: int | None = None) -> dict[str, float]:
-    """The share of replicates in which each configuration has the best value; ties are shared."""
+    """The share of replicates in which each configuration has the best value; ties are shared.
+
+    Empty if the interval of one of them is not known.
+    """
     values = (better or sign(metric)) * np.stack([evaluation.replicates[metric] for evaluation in found.values()])
+    if np.isnan(values).any():
+        return {}
     best = values == values.max(0)
     return dict(zip(found, (best / best.sum(0)).mean(1).tolist(), strict=True))
 
@@ -82,7 +87,8 @@ def mcnemar(y: np.ndarray, first: np.ndarray, second: np.ndarray) -> dict[str, A
     """McNemar's test for each pair of networks with the same seed number, and one p value for all pairs.
 
     Per pair, not on a majority vote of the seeds: a vote is an ensemble, which is not exported. Twice the
-    median of the p values is a valid p value however the pairs depend on each other (Vovk and Wang 2020).
+    median of the p values is a valid p value however the pairs depend on each other (Vovk and Wang 2020); that of a
+    single pair is valid itself.
 
     Args:
         y: labels (N,).
@@ -94,7 +100,7 @@ def mcnemar(y: np.ndarray, first: np.ndarray, second: np.ndarray) -> dict[str, A
         counts = int((right & ~also).sum()), int((also & ~right).sum())
         pairs.append({"only_this": counts[0], "only_baseline": counts[1], "p": mcnemar_mid_p(*counts)})
     median = float(np.median([pair["p"] for pair in pairs]))
-    return {"pairs": pairs, "median_p": median, "p": min(1.0, 2 * median)}
+    return {"pairs": pairs, "median_p": median, "p": min(1.0, 2 * median) if len(pairs) > 1 else median}
 
 
 def confusion(y: np.ndarray, p: np.ndarray) -> np.ndarray:

@@ -12,9 +12,14 @@ from typing import Any
 
 import numpy as np
 from scipy.special import softmax
-from sklearn import metrics
 
-from analysis.scores.multilabel import multilabel_features, multilabel_from_sums, multilabel_scores, ratio
+from analysis.scores.classification import (
+    CLASS_METRICS,
+    classification_features,
+    classification_from_sums,
+    classification_scores,
+)
+from analysis.scores.multilabel import multilabel_features, multilabel_from_sums, multilabel_scores
 from analysis.scores.regression import regression_features, regression_from_sums, regression_scores
 from analysis.scores.score import Score, Task, own_scores, score_of
 from analysis.statistics.bootstrap import (
@@ -31,12 +36,9 @@ from analysis.wording import is_share
 from spaces.objectives import metric_named
 
 _Scores = dict[str, np.ndarray]
-CLASS_METRICS = ("precision", "recall", "f1")
 _UNBOUNDED = {"log_loss": (0.0, np.inf), "rmse": (0.0, np.inf), "mae": (0.0, np.inf), "r2": (-np.inf, 1.0)} | {
     "bias": (-np.inf, np.inf)
 }
-_TINY = np.finfo(np.float64).eps
-"""Least probability in a log loss, as in scikit-learn."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,13 +48,14 @@ class Evaluation:
     scores: dict[str, np.ndarray]
     """(S,) by metric."""
     replicates: dict[str, np.ndarray]
-    """(B,) by metric, averaged over seeds."""
+    """(B,) by metric, averaged over seeds; NaN where the interval is not known."""
     class_scores: dict[str, np.ndarray] = field(default_factory=dict)
     """(S, K) by metric: precision, recall, f1."""
     class_replicates: dict[str, np.ndarray] = field(default_factory=dict)
     """(B, K)."""
     support: np.ndarray
-    """Independent rows of each class (K,), or of all (1,): rows, or the groups that have such rows."""
+    """Independent rows of each class (K,), or of all (1,): rows, or the groups that have such rows. 0 for a class of
+    which there are no rows."""
     num_units: int = 0
     """Independent rows of all classes: rows, or groups."""
     over_rows: dict[str, np.ndarray] = field(default_factory=dict)
@@ -61,14 +64,14 @@ class Evaluation:
     """Whether only the names of the scores are known: one that is called as a share is, lies in 0..1."""
 
     def interval(self, metric: str) -> Interval:
-        """The mean over seeds, with its interval."""
-        own = not self.free and metric not in _UNBOUNDED and metric_named(metric).own_file
+        """The mean over seeds, with its interval; its ends are NaN where nothing shows how sure the score is."""
+        own, bounds = not self.free and metric not in _UNBOUNDED and metric_named(metric).own_file, self.bounds(metric)
         return interval(
             float(self.scores[metric].mean()),
             self.replicates[metric],
-            bounds=self.bounds(metric),
+            bounds=bounds,
             reflect=own and score_of(metric).reflect,
-            num_rows=0 if self.free or own or metric in _UNBOUNDED else self.num_units,
+            num_rows=self.num_units if bounds == (0.0, 1.0) else 0,
         )
 
     def bounds(self, metric: str) -> tuple[float, float]:
@@ -80,7 +83,9 @@ class Evaluation:
         return score_of(metric).bounds if metric_named(metric).own_file else (0.0, 1.0)
 
     def class_interval(self, metric: str, index: int) -> Interval:
-        """The same for one class."""
+        """The same for one class; NaN for a class without rows, whose recall is not defined."""
+        if not self.support[index]:
+            return Interval(value=np.nan, low=np.nan, high=np.nan)
         value, replicates = float(self.class_scores[metric][:, index].mean()), self.class_replicates[metric][:, index]
         return interval(value, replicates, bounds=(0.0, 1.0), num_rows=int(self.support[index]))
 
@@ -98,6 +103,9 @@ def by_seeds(
 ) -> dict[str, Evaluation]:
     """Evaluations of configurations by numbers alone, one for each seed; intervals are over seeds.
 
+    Of one seed, and of seeds with equal numbers, the interval is not known, and its replicates are NaN: they do not
+    show how much the number varies, and neither do rows.
+
     Args:
         numbers: (S,) by metric, by configuration.
     """
@@ -105,8 +113,9 @@ def by_seeds(
     found = {}
     for name, scores in numbers.items():
         steps = seed_steps(len(next(iter(scores.values()))), num_replicates, random)
-        replicates = {metric: values.mean() + steps @ values for metric, values in scores.items()}
-        alone = {metric: np.full(num_replicates, values.mean()) for metric, values in scores.items()}
+        middles = {metric: values.mean() if np.ptp(values) > 0 else np.nan for metric, values in scores.items()}
+        replicates = {metric: middle + steps @ scores[metric] for metric, middle in middles.items()}
+        alone = {metric: np.full(num_replicates, middle) for metric, middle in middles.items()}
         found[name] = Evaluation(
             scores=dict(scores), replicates=replicates, over_rows=alone, support=np.zeros(1), free=True
         )
@@ -150,20 +159,21 @@ def evaluate(
             found = [network.replicates(draws) for network in networks]
             drawn[name].append({metric: np.stack([f[metric] for f in found], axis=1) for metric in found[0]})
     chance: dict[str, Any] = {"stretch": group_stretch(units, num_replicates, random)}
-    chance |= _independent(task, y, units)
+    num_classes = next(iter(outputs.values())).shape[-1] if task == "classification" else 0
+    chance |= _independent(y, units, num_classes=num_classes)
     return {
         name: _evaluation([_score(task, y, network, own=own) for network in found], drawn[name], steps[name], **chance)
         for name, found in outputs.items()
     }
 
 
-def _independent(task: Task, y: np.ndarray, units: np.ndarray | None) -> dict[str, Any]:
-    """`support` and `num_units` of an evaluation."""
+def _independent(y: np.ndarray, units: np.ndarray | None, *, num_classes: int) -> dict[str, Any]:
+    """`support` and `num_units` of an evaluation; num_classes is 0 unless it is a classification."""
     num_units = len(y) if units is None else int(units.max()) + 1
-    if task != "classification":
+    if not num_classes:
         return {"support": np.array([num_units]), "num_units": num_units}
     labels = y if units is None else np.unique(np.stack([units, y]), axis=1)[1]
-    return {"support": np.bincount(labels), "num_units": num_units}
+    return {"support": np.bincount(labels, minlength=num_classes), "num_units": num_units}
 
 
 class _Rows:
@@ -214,65 +224,8 @@ def _evaluation(
     )
 
 
-# Classification
-
-
-def classification_scores(y: np.ndarray, p: np.ndarray) -> dict[str, np.ndarray]:
-    """scikit-learn's metrics of one network.
-
-    Args:
-        y: labels (N,).
-        p: probabilities (N, K).
-
-    Returns:
-        Scalars, and (K,) for `precision`, `recall` and `f1`. A class that is never predicted has precision 0.
-    """
-    labels, predicted = np.arange(p.shape[1]), p.argmax(1)
-
-    def averaged(average: str | None) -> tuple[Any, ...]:
-        settings: dict[str, Any] = {"labels": labels, "average": average, "zero_division": 0.0}
-        return metrics.precision_recall_fscore_support(y, predicted, **settings)[:3]
-
-    scores: dict[str, Any] = {"accuracy": metrics.accuracy_score(y, predicted)}
-    for average in ("macro", "weighted"):
-        scores |= {f"{average}_{name}": v for name, v in zip(CLASS_METRICS, averaged(average), strict=True)}
-    if len(labels) > 2:
-        scores["top2_accuracy"] = metrics.top_k_accuracy_score(y, p, k=2, labels=labels)
-    scores["log_loss"] = metrics.log_loss(y, p, labels=labels)
-    scores |= zip(CLASS_METRICS, averaged(None), strict=True)
-    return {name: np.asarray(value) for name, value in scores.items()}
-
-
-def _classification_features(y: np.ndarray, p: np.ndarray) -> np.ndarray:
-    """(N, 2 + 3 K) float32 whose weighted sums are all that the metrics need."""
-    num_classes, rows, predicted = p.shape[1], np.arange(len(y)), p.argmax(1)
-    correct = predicted == y
-    top2 = (p > p[rows, y][:, None]).sum(1) < 2
-    loss = -np.log(np.clip(p[rows, y], _TINY, 1 - _TINY))
-    one_hot = np.eye(num_classes)
-    columns = [top2[:, None], loss[:, None], one_hot[y] * correct[:, None], one_hot[predicted], one_hot[y]]
-    return np.concatenate(columns, axis=1).astype(np.float32)
-
-
-def _classification_from_sums(sums: np.ndarray, num_rows: int) -> dict[str, np.ndarray]:
-    top2, loss = sums[:, 0], sums[:, 1]
-    hits, predicted, support = np.split(sums[:, 2:], 3, axis=1)
-    by_class = {
-        "precision": ratio(hits, predicted),
-        "recall": ratio(hits, support),
-        "f1": ratio(2 * hits, predicted + support),
-    }
-    found = {"accuracy": hits.sum(1) / num_rows, "log_loss": loss / num_rows}
-    if hits.shape[1] > 2:
-        found["top2_accuracy"] = top2 / num_rows
-    for name, values in by_class.items():
-        found[f"macro_{name}"] = values.mean(1)
-        found[f"weighted_{name}"] = (values * support).sum(1) / num_rows
-    return found | by_class
-
-
 _TASKS = {
-    "classification": (classification_scores, _classification_features, _classification_from_sums),
+    "classification": (classification_scores, classification_features, classification_from_sums),
     "regression": (regression_scores, regression_features, regression_from_sums),
     "multilabel": (multilabel_scores, multilabel_features, multilabel_from_sums),
 }

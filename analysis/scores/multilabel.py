@@ -3,9 +3,11 @@
 import numpy as np
 from sklearn import metrics
 
+from analysis.scores.macro import macro, marked, occurring, ratio
+
 
 def multilabel_scores(y: np.ndarray, p: np.ndarray) -> dict[str, np.ndarray]:
-    """scikit-learn's metrics of one network.
+    """scikit-learn's metrics of one network; macro averages are over the labels that some row has or is given.
 
     Args:
         y: (N, K) of 0 and 1.
@@ -16,8 +18,9 @@ def multilabel_scores(y: np.ndarray, p: np.ndarray) -> dict[str, np.ndarray]:
         "subset_accuracy": metrics.accuracy_score(y, predicted),
         "label_accuracy": 1 - metrics.hamming_loss(y, predicted),
     }
+    labels = occurring(y, predicted)
     for average in ("micro", "macro"):
-        found = metrics.precision_recall_fscore_support(y, predicted, average=average, zero_division=0.0)  # pyright: ignore
+        found = metrics.precision_recall_fscore_support(y, predicted, labels=labels, average=average, zero_division=0.0)  # pyright: ignore
         scores |= {f"{average}_{name}": v for name, v in zip(("precision", "recall", "f1"), found[:3], strict=True)}
     return {name: np.asarray(value) for name, value in scores.items()}
 
@@ -26,13 +29,15 @@ def multilabel_features(y: np.ndarray, p: np.ndarray) -> np.ndarray:
     """(N, 1 + 3 K) float32 whose weighted sums are all that the metrics need."""
     predicted = p >= 0.5
     whole = (predicted == (y == 1)).all(1)
-    return np.concatenate([whole[:, None], predicted & (y == 1), predicted, y == 1], axis=1).astype(np.float32)
+    members = marked(y, predicted)
+    return np.concatenate([whole[:, None], predicted & (y == 1), predicted, members], axis=1).astype(np.float32)
 
 
 def multilabel_from_sums(sums: np.ndarray, num_rows: int) -> dict[str, np.ndarray]:
     """The metrics of each replicate, from the sums over its rows."""
     whole = sums[:, 0]
-    hits, predicted, support = np.split(sums[:, 1:], 3, axis=1)
+    hits, predicted, marks = np.split(sums[:, 1:], 3, axis=1)
+    support = np.maximum(marks, 0)
     wrong = (predicted + support - 2 * hits).sum(1)
     found = {
         "subset_accuracy": whole / num_rows,
@@ -46,10 +51,5 @@ def multilabel_from_sums(sums: np.ndarray, num_rows: int) -> dict[str, np.ndarra
         ("recall", hits, support),
         ("f1", 2 * hits, predicted + support),
     ):
-        found[f"macro_{name}"] = ratio(above, below).mean(1)
+        found[f"macro_{name}"] = macro(ratio(above, below), marks)
     return found
-
-
-def ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    """above / below, 0 where below is 0; both of the same shape."""
-    return np.divide(above, below, out=np.zeros_like(above), where=below > 0)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -73,21 +73,22 @@ def settle(predictions: Predictions) -> Answered:
         _check_finite(predicted, "y_pred")
         outputs = predicted.astype(np.float64)
         return Answered(kind="regression", y=y.astype(np.float64), outputs=outputs, classes=(), scored=True)
-    values = np.unique(np.concatenate([y.astype(str), predicted.astype(str)]))
-    values = np.array(sorted(values, key=_natural))
-    names = tuple(predictions.classes) or tuple(values.tolist())
-    if len(names) < len(values):
-        raise ValueError(f"{_named(names)} given, but {len(values)} classes occur")
-    places = {value: place for place, value in enumerate(values.tolist())}
-    numeric = y.dtype.kind in "iub" and bool(predictions.classes)
-    labels, answers = ([int(v) if numeric else places[str(v)] for v in part] for part in (y, predicted))
-    return Answered(
-        kind="classification",
-        y=np.array(labels, dtype=np.int64),
-        outputs=np.eye(len(names))[np.array(answers)],
-        classes=names,
-        scored=False,
-    )
+    return _named_classes(predictions, y, predicted)
+
+
+def with_all_classes(answers: Sequence[Answered]) -> list[Answered]:
+    """The answers of several networks with the same classes: without `classes` each has those that occur in its own."""
+    found = {answered.classes for answered in answers}
+    if len(found) < 2 or any(answered.scored or answered.kind != "classification" for answered in answers):
+        return list(answers)
+    names = tuple(sorted(set().union(*found), key=_natural))
+    return [_renumbered(answered, names) for answered in answers]
+
+
+def _renumbered(answered: Answered, names: tuple[str, ...]) -> Answered:
+    places = np.array([names.index(name) for name in answered.classes])
+    outputs = np.eye(len(names))[places[answered.outputs.argmax(1)]]
+    return replace(answered, y=places[answered.y], outputs=outputs, classes=names)
 
 
 def settle_numbers(found: Mapping[str, Any]) -> dict[str, float]:
@@ -107,6 +108,49 @@ def settle_numbers(found: Mapping[str, Any]) -> dict[str, float]:
     return numbers
 
 
+def _named_classes(predictions: Predictions, y: np.ndarray, predicted: np.ndarray) -> Answered:
+    """Labels and predictions that are names of classes, or their numbers where `classes` names them."""
+    names = tuple(map(str, predictions.classes))
+    if names and y.dtype.kind in "iub" and predicted.dtype.kind in "iub":
+        labels, answers = (_numbered(part, names, what) for part, what in ((y, "y_true"), (predicted, "y_pred")))
+    else:
+        values = sorted(np.unique(np.concatenate([y.astype(str), predicted.astype(str)])).tolist(), key=_natural)
+        names = names or tuple(values)
+        labels, answers = (_placed(part, names, what) for part, what in ((y, "y_true"), (predicted, "y_pred")))
+    return Answered(kind="classification", y=labels, outputs=np.eye(len(names))[answers], classes=names, scored=False)
+
+
+def _numbered(values: np.ndarray, names: Sequence[str], what: str) -> np.ndarray:
+    """Numbers of classes (N,).
+
+    Raises:
+        ValueError: one is not the place of a name.
+    """
+    _check_finite(values, what)
+    numbers = values.astype(np.int64)
+    if numbers.min() < 0 or numbers.max() >= len(names) or (numbers != values).any():
+        raise ValueError(
+            f"{what} must lie in 0..{len(names) - 1}, the numbers of the classes, got {values.min():g} to "
+            f"{values.max():g}; count the classes from 0, or give their names"
+        )
+    return numbers
+
+
+def _placed(values: np.ndarray, names: Sequence[str], what: str) -> np.ndarray:
+    """The numbers (N,) of classes that are given by name.
+
+    Raises:
+        ValueError: one has no name.
+    """
+    places = {name: place for place, name in enumerate(names)}
+    unknown = sorted(set(values.astype(str).tolist()) - places.keys(), key=_natural)
+    if unknown:
+        raise ValueError(
+            f"{what} must contain only the classes {_listed(names)}, got {_listed(unknown)}; give all names as classes="
+        )
+    return np.array([places[value] for value in values.astype(str).tolist()], dtype=np.int64)
+
+
 def _scored(predictions: Predictions, y: np.ndarray) -> Answered:
     scores = _array(predictions.y_score).astype(np.float64)
     _check_finite(scores, "y_score")
@@ -120,11 +164,7 @@ def _scored(predictions: Predictions, y: np.ndarray) -> Answered:
     names = tuple(map(str, predictions.classes)) or tuple(map(str, range(scores.shape[1])))
     if len(names) != scores.shape[1]:
         raise ValueError(f"{_named(names)} given, but y_score has {counted(scores.shape[1], 'column')}")
-    labels = np.array([names.index(str(v)) for v in y]) if y.dtype.kind in "UO" else y.astype(np.int64)
-    if labels.min() < 0 or labels.max() >= len(names):
-        raise ValueError(
-            f"y_true must lie in 0..{len(names) - 1}, the columns of y_score, got {labels.min()} to {labels.max()}"
-        )
+    labels = (_placed if y.dtype.kind in "UO" else _numbered)(y, names, "y_true")
     return Answered(kind="classification", y=labels, outputs=scores, classes=names, scored=True)
 
 
@@ -160,6 +200,10 @@ def _check_finite(values: np.ndarray, name: str) -> None:
     if wrong:
         some = counted(wrong, "value that is", plural="values that are")
         raise ValueError(f"{name} must be finite, got {some} not")
+
+
+def _listed(names: Sequence[str], most: int = 5) -> str:
+    return ", ".join(names[:most]) + f" and {len(names) - most:,} more" * (len(names) > most)
 
 
 def _named(names: Sequence[str]) -> str:

@@ -68,19 +68,29 @@ def match(first: Side, other: Side) -> Match:
         return replace(found, why="they use different data")
     one, two = first.results, other.results
     if one is not None and two is not None and one.metric == two.metric and one.is_less_better == two.is_less_better:
-        rows = paired_rows(first.folder / "final", other.folder / "final")
-        checks = {results.conditions.get("test_checksum") for results in (one, two)}
-        sizes = {results.conditions.get("test_rows") for results in (one, two)}
-        known = len(checks) == 1 and None not in checks
-        same = rows is not None or known or (data in (Data.SAME, Data.SPLIT) and bool(first.run and first.run.dataset))
+        same = _same_rows(one, two)
+        rows = None if same is False else paired_rows(first.folder / "final", other.folder / "final")
+        if same is None:
+            of_data = data in (Data.SAME, Data.SPLIT) and bool(first.run and first.run.dataset)
+            same = rows is not None or of_data
         gap, paired = difference(one, two, rows=rows), rows is not None and one.metric in _ROW_SCORES
-        return replace(found, tested=True, gap=gap, paired=paired, same_rows=same and len(sizes) == 1)
+        return replace(found, tested=True, gap=gap, paired=paired, same_rows=same)
     best = first.trials.best, other.trials.best
     if best[0] is None or best[1] is None:
         lacking = " and ".join(s.name for s, b in zip((first, other), best, strict=True) if b is None)
         return replace(found, why=f"{lacking} has no trial that was trained to the end")
     value = float(best[0]["value"]) - float(best[1]["value"])
     return replace(found, gap=Interval(value=value, low=np.nan, high=np.nan))
+
+
+def _same_rows(first: FinalResults, other: FinalResults) -> bool | None:
+    """Whether both were tested on the same rows, by number and checksum; None where these do not tell."""
+    sizes, checks = (
+        {results.conditions.get(name) for results in (first, other)} for name in ("test_rows", "test_checksum")
+    )
+    if len(sizes) > 1 or (len(checks) > 1 and None not in checks):
+        return False
+    return None if None in checks else True
 
 
 def difference(first: FinalResults, other: FinalResults, *, rows: "pd.DataFrame | None" = None) -> Interval:

@@ -33,14 +33,14 @@ CHUNK = 250
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """An estimate and the bounds of its 95 % interval."""
+    """An estimate and the bounds of its 95 % interval, both of them NaN where the interval is not known."""
 
     value: float
     low: float
     high: float
 
     def as_dict(self) -> dict[str, float]:
-        """Plain values, for JSON."""
+        """Plain values; NaN is null in final.json."""
         return asdict(self)
 
 
@@ -193,13 +193,15 @@ def interval(
 
     Args:
         value: the estimate.
-        replicates: the estimate in each replicate (B,).
+        replicates: the estimate in each replicate (B,); NaN where the interval is not known.
         bounds: least and largest value possible.
         reflect: mirror the replicates at the estimate ("basic" bootstrap), which takes back the bias of a score that
             resampling inflates, such as a calibration error.
         num_rows: independent rows, or groups, behind a share. Without a single mistake every replicate is 1, which is
             not certainty: then the interval is Wilson's.
     """
+    if np.isnan(replicates).any():
+        return Interval(value=float(value), low=np.nan, high=np.nan)
     if num_rows and value in (0.0, 1.0) and np.ptp(replicates) < 1e-5:
         low, high = wilson(value * num_rows, num_rows)
         return Interval(value=float(value), low=max(0.0, low), high=min(1.0, high))

@@ -3,7 +3,8 @@
 results = FinalResults.read("runs/FINAL_JSON/final")
 print(results.winning.scores[results.metric])
 
-A score is {"value", "low", "high"} with a 95 % interval; shares lie in 0..1.
+A score is {"value", "low", "high"} with a 95 % interval; shares lie in 0..1. Without an interval low and high are null,
+and NaN when they are read; so is value for a class without test rows.
 """
 
 import json
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from analysis import wording
+from analysis.studies.unknown import with_nan
+from search.process.tabular import finite
 from search.storage.checking import build
 from spaces.objectives import metric_named
 from trainables.files.whole import finish
@@ -232,7 +235,7 @@ class FinalResults:
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain values, as they are in the file."""
-        return {name: value for name, value in _plain(self).items() if value is not None and value is not False}
+        return finite({name: value for name, value in _plain(self).items() if value is not None and value is not False})
 
     def write(self, folder: Path) -> None:
         """Write final.json into a folder that is not in its place yet."""
@@ -250,8 +253,8 @@ class FinalResults:
         if stored["format"] != FORMAT:
             raise ResultsError(f"{FINAL_JSON} was written by a different release; read it with that release.")
         try:
-            found = build(cls, stored)
-        except (TypeError, ValueError) as error:
+            found = build(cls, with_nan(stored))
+        except (TypeError, ValueError, RecursionError) as error:
             raise _damaged(str(error)) from None
         if all(entrant.name != found.winner for entrant in found.entrants):
             raise _damaged("the winner is not an entrant")
