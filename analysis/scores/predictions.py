@@ -26,7 +26,8 @@ class Predictions:
     y_score: Any = None
     y_pred: Any = None
     classes: Sequence[str] = ()
-    """Names of the classes, in the order of the columns of `y_score`."""
+    """Names of the classes, in the order of the columns of `y_score`. Where labels are whole numbers, they count these
+    from 0; others are such names."""
 
     def __post_init__(self) -> None:
         if (self.y_score is None) == (self.y_pred is None):
