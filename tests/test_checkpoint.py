@@ -120,6 +120,23 @@ def test_if_all_are_damaged_the_trial_starts_again_and_it_is_said(tmp_path: Path
     ]
 
 
+def test_a_trial_that_starts_again_replaces_its_damaged_checkpoints(tmp_path: Path) -> None:
+    for path in save_epochs(tmp_path, 8, 9).iterdir():
+        empty(path)
+    for epoch in (1, 2, 3):
+        save_epochs(tmp_path, epoch, keep=2)
+        loaded = load_newest(tmp_path)
+        assert loaded is not None
+        assert (loaded.epoch, loaded.problems) == (epoch, [])
+    assert names(tmp_path) == ["epoch-0002", "epoch-0003"]
+
+
+def test_what_is_newer_than_the_checkpoint_that_could_be_used_is_removed(tmp_path: Path) -> None:
+    empty(save_epochs(tmp_path, 3, 4, 9) / "epoch-0009")
+    save_epochs(tmp_path, 5, keep=2)
+    assert names(tmp_path) == ["epoch-0004", "epoch-0005"]
+
+
 def test_a_damaged_checkpoint_is_replaced_when_its_epoch_is_saved_again(tmp_path: Path) -> None:
     empty(save_epochs(tmp_path, 3) / "epoch-0003")
     save_epochs(tmp_path, 3)

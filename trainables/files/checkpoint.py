@@ -42,7 +42,9 @@ def save(where: str | Path | Store, state: dict[str, Any], *, epoch: int, keep: 
 
 
 def write(where: str | Path | Store, data: memoryview, *, epoch: int, keep: int = 2) -> None:
-    """Write a state after `epoch` and remove all but the newest `keep` checkpoints of the trial.
+    """Write a state after `epoch`, and remove all but it and the `keep` - 1 checkpoints before it.
+
+    Checkpoints of later epochs are removed as well: only those that cannot be used are newer than the training.
 
     There is no fsync: after a power cut a file may be incomplete, which its checksum shows, and the previous epoch is
     used. A synchronous write after every epoch would cost more: some epochs take a tenth of a second.
@@ -61,8 +63,11 @@ def write(where: str | Path | Store, data: memoryview, *, epoch: int, keep: int 
     store = _opened(where)
     manifest = {"epoch": epoch, "size": len(data), "crc32": zlib.crc32(data)}
     store.write(_entry(epoch), {_STATE: data, MANIFEST: json.dumps(manifest).encode()})
-    for _, old in _checkpoints(store)[keep:]:
-        store.remove(old)
+    found = _checkpoints(store)
+    kept = [entry for number, entry in found if number <= epoch][:keep]
+    for _, entry in found:
+        if entry not in kept:
+            store.remove(entry)
 
 
 def as_bytes(state: dict[str, Any]) -> memoryview:
