@@ -86,6 +86,20 @@ def test_quantile_scaling_shares_ranks_among_equal_values_and_is_flat_beyond_the
     assert (below, above) == (low, high)
 
 
+@pytest.mark.parametrize("scaling", ["standard", "quantile"])
+def test_scales_are_fitted_to_all_of_many_rows_that_are_in_a_regular_order(
+    scaling: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainables.models.embeddings._MAX_FITTED_ROWS", 5_000)
+    noise = torch.randn(10_000, 1, generator=torch.Generator().manual_seed(0))
+    x = noise + 100 * (torch.arange(10_000) % 2)[:, None]  # two stations in turn
+    table = replace(make_table(), train=Split(x=x, y=x[:, 0]), columns=(Column(name="a", kind="number"),))
+    scaled, _ = Encoder(EncoderConfig(scaling=scaling), table).scaled(x)
+    assert abs(scaled[::2].mean() + scaled[1::2].mean()) < 0.05
+    assert scaled[::2].mean() < -0.5
+    assert scaled[1::2].std() > 0.005
+
+
 def test_the_piecewise_linear_embedding_counts_the_bins_below_a_number() -> None:
     layer = PiecewiseLinear(EncoderConfig(num_bins=4, embedding_size=1), torch.linspace(0, 1, 101)[:, None])
     layer.linear.weight.data.fill_(1.0)

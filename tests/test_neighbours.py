@@ -192,9 +192,27 @@ def test_many_rows_are_thinned_to_candidates():
     )
     net = MlpConfig(**SMALL).build(dataset)
     assert isinstance(net, NeighbourNet)
-    assert MAX_CANDIDATES / 2 < len(net.rows) <= MAX_CANDIDATES
-    assert net.rows[0] == 0
+    assert len(net.rows) == MAX_CANDIDATES
+    assert net.rows[0] < 0.001
     assert net.rows[-1] > 0.999
+    places = (2 * MAX_CANDIDATES * net.rows[:, 0]).round()
+    assert (places.diff() > 0).all(), "in the order of the rows"
+    assert abs((places % 2).mean() - 0.5) < 0.02, "rows in a regular order are all represented"
+    target = (x[:, 0] - x.mean()) / x.std(correction=0)
+    torch.testing.assert_close(net.targets[:, 0], target[places.long()])
+
+
+def test_a_checkpoint_with_another_choice_of_candidates_keeps_them(monkeypatch: pytest.MonkeyPatch):
+    x = np.random.default_rng(0).normal(size=(400, 3))
+    dataset = plain(x, x[:, 0].astype(np.float32))
+    monkeypatch.setattr("trainables.models.neighbours.MAX_CANDIDATES", 60)
+    before = train(dataset)
+    before.run_epoch()
+    monkeypatch.undo()
+    restored = train(dataset)
+    restored.restore(before.state())
+    assert torch.equal(network(restored).rows, network(before).rows)
+    assert restored.run_epoch()["train_loss"] == before.run_epoch()["train_loss"]
 
 
 def test_its_cost_counts_the_neighbours():

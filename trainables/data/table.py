@@ -17,6 +17,7 @@ from trainables.data.divide import Division
 from trainables.data.names import clean_name, option
 from trainables.data.notation import NO_VALUE, is_missing, parse_numbers
 from trainables.data.options import Kind
+from trainables.data.sample import sample_rows
 
 MAX_CATEGORIES = 100
 """Most categories of a column; rarer ones count as unknown."""
@@ -125,7 +126,8 @@ def fits_float32(values: np.ndarray) -> bool:
     Args:
         values: float64 (N,); values that are not finite are ignored.
     """
-    known = values[np.isfinite(values)][:_COMPARED_ROWS]
+    known = values[np.isfinite(values)]
+    known = known[sample_rows(len(known), _COMPARED_ROWS)] if len(known) > _COMPARED_ROWS else known
     if not len(known) or np.ptp(known) == 0:
         return True
     size = np.abs(known).max()

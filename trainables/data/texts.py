@@ -14,6 +14,8 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
+from trainables.data.sample import sample_rows
+
 NUMBERS = 16
 """Numbers of each text, at most."""
 BINS = 4096
@@ -33,8 +35,7 @@ def fit_texts(texts: Sequence[str]) -> tuple[str, ...]:
     """
     from sklearn.decomposition import TruncatedSVD
 
-    rows = np.sort(np.random.default_rng(0).permutation(len(texts))[:_MOST_ROWS])
-    looked_at: list[str] = [texts[int(row)] for row in rows if texts[int(row)]]
+    looked_at: list[str] = [texts[row] for row in sample_rows(len(texts), _MOST_ROWS).tolist() if texts[row]]
     counts, size = count_pieces(looked_at), min(NUMBERS, len({text.lower() for text in looked_at}) - 1)
     if size < 1:
         return ()

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.data.dataset import Dataset
+from trainables.data.sample import sample_rows
 from trainables.data.table import Column
 
 Scaling = Literal["standard", "quantile"]
@@ -22,7 +23,7 @@ NUM_KNOTS = 256
 """Points of the curve by which a column is scaled."""
 _TINY = float(np.finfo(np.float32).tiny)
 _MAX_FITTED_ROWS = 50_000
-"""Most training rows, evenly spread, to which scales are fitted; more would hardly change a quantile."""
+"""Most training rows to which scales are fitted; more would hardly change a quantile."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +85,8 @@ class Encoder(nn.Module):
         self.numbers, self.categories = _places(numbers), _places(categories)
         self.gaps = _places([place for place, i in enumerate(numbers) if columns[i].gaps])
         self.offsets = _places(np.cumsum([0, *sizes])[:-1].tolist())
-        x = dataset.train.x[:: -(-len(dataset.train) // _MAX_FITTED_ROWS) or 1, numbers].cpu().numpy()
+        rows = torch.from_numpy(sample_rows(len(dataset.train), _MAX_FITTED_ROWS))
+        x = dataset.train.x[rows.to(dataset.train.x.device)][:, numbers].cpu().numpy()
         self.scale = _SCALES[config.scaling](x)
         self.embed = _EMBEDDINGS[config.embedding](config, self.scale(torch.from_numpy(x)))
         self.embed_categories = nn.Embedding(sum(sizes), config.category_size) if sizes else None

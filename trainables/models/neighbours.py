@@ -19,9 +19,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainables.data.dataset import Dataset
+from trainables.data.sample import sample_rows
 
 MAX_CANDIDATES = 20_000
-"""Most training rows, evenly spread, among which neighbours are searched."""
+"""Most training rows among which neighbours are searched."""
 _BLOCK = 512
 """Rows whose neighbours are searched at once."""
 _MOST_EQUAL = 16
@@ -29,9 +30,9 @@ _MOST_EQUAL = 16
 _GROUP = 16
 """Columns of a group in which the smallest distances are searched."""
 _ENCODED = 4096
+"""Candidates that are embedded at once."""
 Equal = Tensor | tuple[Tensor, Tensor]
 """Pairs of a row and a candidate: numbers of rows and of candidates, or a mask (N, C)."""
-"""Candidates that are embedded at once."""
 
 
 class NeighbourNet(nn.Module):
@@ -55,9 +56,9 @@ class NeighbourNet(nn.Module):
         """
         super().__init__()
         self.embed, self.body, self.count, self.dropout = embed, body, count, dropout
-        rows = dataset.train.x[:: -(-len(dataset.train) // MAX_CANDIDATES) or 1]
-        targets = _targets(dataset)[:: -(-len(dataset.train) // MAX_CANDIDATES) or 1]
-        self.rows, self.targets = nn.Buffer(rows.clone()), nn.Buffer(targets)
+        chosen = torch.from_numpy(sample_rows(len(dataset.train), MAX_CANDIDATES)).to(dataset.train.x.device)
+        targets = _targets(dataset)[chosen]
+        self.rows, self.targets = nn.Buffer(dataset.train.x[chosen]), nn.Buffer(targets)
         self.key = nn.Linear(width, width)
         num_targets = targets.shape[1]
         self.label = nn.Linear(num_targets, width)
@@ -177,10 +178,10 @@ class NeighbourNet(nn.Module):
         return F.embedding(places, _with_squares(self.key(self.embed(self.rows[different]))))
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        for name in ("rows", "targets"):  # their number is not known where a model is loaded without its data
+        for name in ("rows", "targets"):  # there are none without data, and other ones in trials of earlier versions
             stored = state_dict.get(f"{prefix}{name}")
             own = getattr(self, name)
-            if isinstance(stored, Tensor) and not len(own) and stored.shape[1:] == own.shape[1:]:
+            if isinstance(stored, Tensor) and stored.shape[1:] == own.shape[1:] and len(stored) != len(own):
                 setattr(self, name, nn.Buffer(torch.empty_like(stored, device=own.device)))
         self._keys = None
         super()._load_from_state_dict(state_dict, prefix, *args)
