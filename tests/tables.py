@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 
 import spaces.space
+from analysis.model.load import Model, load_model
+from analysis.model.write import export_model
 from trainables.data.dataset import Dataset
 from trainables.data.options import TableOptions
 from trainables.sources.load import load
@@ -115,3 +117,13 @@ def trained(dataset: Dataset, *, epochs: int = 15, **changes) -> Training:
     for _ in range(epochs):
         training.run_epoch()
     return training
+
+
+def exported(dataset: Dataset, folder: Path) -> Model:
+    """A network that was trained for an epoch, as it is read again from its files."""
+    (folder / "final").mkdir()
+    params = spaces.space.load("tabular_mlp").baseline | {"width": 64, "adamw_lr": 2e-2, "batch_size": 64}
+    export_model(
+        folder / "final", trained(dataset, epochs=1), facts={"space": "tabular_mlp", "params": params, "seed": 0}
+    )
+    return load_model(folder)

@@ -5,14 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-import spaces.space
 from analysis.datasets.tables import findings, table_overview
-from analysis.model.load import Model, load_model
 from analysis.model.tables import answer_table
-from analysis.model.write import export_model
 from search.forecast.preview import describe_columns
-from tests.tables import NUM_ROWS, A, B, read, told, trained, write
-from trainables.data.dataset import Dataset
+from tests.tables import NUM_ROWS, A, B, exported, read, told, trained, write
 from trainables.data.dates import are_dates, date_of, read_dates
 from trainables.sources.load import load_test
 
@@ -118,16 +114,6 @@ def test_dates_of_an_unknown_form_are_one_line_with_the_way_out(tmp_path: Path):
 def test_a_date_is_not_predicted_as_a_number(tmp_path: Path):
     with pytest.raises(ValueError, match="target 'y'"):
         read(write(tmp_path / "t.csv", "a,y", A, DAYS))
-
-
-def exported(dataset: Dataset, folder: Path) -> Model:
-    """A network that was trained for an epoch, as it is read again from its files."""
-    (folder / "final").mkdir()
-    params = spaces.space.load("tabular_mlp").baseline | {"width": 64, "adamw_lr": 2e-2, "batch_size": 64}
-    export_model(
-        folder / "final", trained(dataset, epochs=1), facts={"space": "tabular_mlp", "params": params, "seed": 0}
-    )
-    return load_model(folder)
 
 
 def test_rows_to_predict_may_write_their_dates_in_another_form(tmp_path: Path):

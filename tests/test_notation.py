@@ -6,7 +6,7 @@ from trainables.data.notation import format_value, format_within, plain_columns
 
 
 def read(cells: list[str], *, separator: str = ",", **others: list[str]) -> list[str]:
-    changed, _ = plain_columns({"x": cells, **others}, separator=separator)
+    changed, *_ = plain_columns({"x": cells, **others}, separator=separator)
     return list(changed.get("x", cells))
 
 

@@ -117,7 +117,9 @@ class TablePredictor:
         Raises:
             ValueError: it lacks a column that the model needs, or has no rows.
         """
-        self.model, self.file, self.source, self.interval = model, file, source, interval
+        self.model, self.file, self.interval = model, file, interval
+        known = {column.reads: reading for column in model.columns if (reading := column.reading)}
+        self.source = source.reading_as(known)
         _check_columns(model.columns, self.source, file)
         self.target = str(model.facts.get("target") or "target")
         known = {column.reads for column in model.columns} | {self.target}

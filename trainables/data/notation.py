@@ -83,7 +83,7 @@ def holds_numbers(num_numbers: int, odd: Mapping[str, int]) -> bool:
 
 def plain_columns(
     columns: Mapping[str, Sequence[str]], *, separator: str
-) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+) -> tuple[dict[str, tuple[str, ...]], dict[str, Reading], list[str]]:
     """The columns whose numbers are not in Python's notation, and how each was read.
 
     Args:
@@ -91,13 +91,15 @@ def plain_columns(
         separator: of the file.
 
     Returns:
-        The changed columns, their numbers such as `1234.5`; and for each a text such as `'price' '1.234,5' as 1234.5`.
+        The changed columns, their numbers such as `1234.5`; for each how it was read; and for each a text such as
+        `'price' '1.234,5' as 1234.5`.
     """
     found = {name: [text.strip() for text in texts] for name, texts in columns.items()}
     readings = find_readings({name: Counter(texts) for name, texts in found.items()}, separator=separator)
     plain = {name: tuple(map(reading.plain, found[name])) for name, reading in readings.items()}
     changed = {name: texts for name, texts in plain.items() if list(texts) != found[name]}
-    return changed, [changed_example(name, found[name], texts) for name, texts in changed.items()]
+    examples = [changed_example(name, found[name], texts) for name, texts in changed.items()]
+    return changed, {name: readings[name] for name in changed}, examples
 
 
 def find_readings(columns: Mapping[str, Mapping[str, int]], *, separator: str) -> dict[str, Reading]:
@@ -132,6 +134,14 @@ def changed_example(name: str, before: Sequence[str], after: Sequence[str]) -> s
     """The first cell of a column that is read as something else: `'price' '1.234,5' as 1234.5`."""
     first, plain = next((b, a) for b, a in zip(before, after, strict=True) if a != b)
     return f"{name!r} {first[:40]!r} as {plain[:40]}"
+
+
+def contradicting(texts: Iterable[str], reading: Reading) -> str | None:
+    """The first number that only the other decimal mark than that of the reading allows; None if there is none."""
+    assert reading.mark is not None
+    other: Mark = "," if reading.mark == "." else "."
+    odd = (text for text in texts if _undress(text, reading.mark) is None and _undress(text, other))
+    return next((text for text in odd if not is_missing(text)), None)
 
 
 def format_value(value: float | None) -> str:

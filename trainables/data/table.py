@@ -15,17 +15,14 @@ import numpy as np
 
 from trainables.data.divide import Division
 from trainables.data.names import clean_name, option
-from trainables.data.notation import NO_VALUE, is_missing, parse_numbers
+from trainables.data.notation import NO_VALUE, Mark, Reading, is_missing, parse_numbers
 from trainables.data.options import Kind
-from trainables.data.sample import sample_rows
+from trainables.data.precision import fits_float32
 
 MAX_CATEGORIES = 100
 """Most categories of a column; rarer ones count as unknown."""
 LARGEST = float(np.finfo(np.float32).max)
 """Larger numbers count as missing in an input, and are an error in a target."""
-_SMALLEST = float(np.finfo(np.float32).tiny)
-_COMPARED_ROWS = 200_000
-"""Rows in which `fits_float32` compares values."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +39,10 @@ class Column:
     """Whether float32 would merge different numbers, so that the table is float64."""
     dates: bool = False
     """Whether its numbers are dates, in days after 1970-01-01."""
+    mark: Mark | None = None
+    """The decimal mark of its numbers in the file; None if they were in Python's notation, and in earlier releases."""
+    signs: tuple[str, ...] = ()
+    """With a mark: the currency or percent signs that its numbers may have, the empty one included."""
     text: str = ""
     """If this is one of the numbers of a column of free text: the name of that column."""
     weights: str = ""
@@ -56,6 +57,11 @@ class Column:
     def reads_as(self) -> Kind:
         """The type of the column of the file."""
         return "text" if self.text else self.kind
+
+    @property
+    def reading(self) -> Reading | None:
+        """How its numbers are written, if the training data decided that."""
+        return Reading(mark=self.mark, signs=frozenset(self.signs)) if self.mark else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +82,8 @@ class Table:
     """Cells of the columns that are no inputs, without the target, as written in the file."""
     dates: frozenset[str] = frozenset()
     """Names of the columns whose numbers are dates, in days after 1970-01-01."""
+    readings: Mapping[str, Reading] = field(default_factory=dict)
+    """How the numbers of a column are written, for columns that are not in Python's notation."""
     places: np.ndarray | None = None
     """Number of each row and its line in the file, from 1: int64 (N, 2)."""
     division: Division = field(default_factory=Division)
@@ -117,36 +125,13 @@ class Table:
         return digest.hexdigest()
 
 
-def fits_float32(values: np.ndarray) -> bool:
-    """Whether float32 keeps different numbers apart, which fails for large offsets and tiny units such as 1e-13.
-
-    It does if rounding changes the median value by at most 1e-5 of the interquartile range, and leaves at least 90 % of
-    the distinct values distinct.
-
-    Args:
-        values: float64 (N,); values that are not finite are ignored.
-    """
-    known = values[np.isfinite(values)]
-    known = known[sample_rows(len(known), _COMPARED_ROWS)] if len(known) > _COMPARED_ROWS else known
-    if not len(known) or np.ptp(known) == 0:
-        return True
-    size = np.abs(known).max()
-    if not 1e-15 < size < 1e15:
-        return False
-    rounded = known.astype(np.float32).astype(np.float64)
-    rounded[np.abs(rounded) < _SMALLEST] = 0.0  # as all computations in float32 take it
-    low, high = np.quantile(known, (0.25, 0.75))
-    spread = (high - low) or known.std()
-    moved = float(np.median(np.abs(known - rounded)))
-    return moved <= 1e-5 * spread and len(np.unique(rounded)) >= 0.9 * len(np.unique(known))
-
-
 def fit_columns(
     cells: Mapping[str, np.ndarray],
     rows: np.ndarray,
     kinds: Mapping[str, Kind] | None = None,
     *,
     dates: Collection[str] = (),
+    readings: Mapping[str, Reading] | None = None,
 ) -> tuple[Column, ...]:
     """The columns fitted to the training rows, in the order of the file.
 
@@ -155,6 +140,7 @@ def fit_columns(
         rows: numbers of the training rows; other rows are not used.
         kinds: type of each column; without one, a column of texts has numbers if every filled cell is a number.
         dates: as in `Table`.
+        readings: as in `Table`.
     """
     columns: list[Column] = []
     for name, values in cells.items():
@@ -162,7 +148,7 @@ def fit_columns(
             columns += _fit_text(name, values[rows])
         else:
             column = _fit_column(name, values[rows], (kinds or {}).get(name))
-            columns.append(replace(column, dates=column.kind == "number" and name in dates))
+            columns.append(_as_written(column, name in dates, (readings or {}).get(name)))
     twice = [name for name, count in Counter(column.name for column in columns).items() if count > 1]
     if twice:
         raise ValueError(
@@ -239,10 +225,13 @@ def texts_of(values: np.ndarray) -> list[str]:
 
 def columns_from(stored: list[Mapping[str, Any]]) -> tuple[Column, ...]:
     """The columns from their form in JSON."""
-    return tuple(
-        Column(**{**column, "name": clean_name(column["name"]), "categories": tuple(column["categories"])})
-        for column in stored
-    )
+    return tuple(Column(**{**column, **_as_fields(column)}) for column in stored)
+
+
+def _as_fields(column: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a column that JSON has in another form."""
+    lists = {name: tuple(value) for name, value in column.items() if isinstance(value, list)}
+    return {"name": clean_name(column["name"]), **lists}
 
 
 def _within(numbers: np.ndarray) -> np.ndarray:
@@ -274,6 +263,14 @@ def _fit_text(name: str, values: np.ndarray) -> list[Column]:
         Column(name=f"{name} ~ {number}", kind="number", text=name, weights=one, gaps=number == 1 and not all(texts))
         for number, one in enumerate(weights, start=1)
     ]
+
+
+def _as_written(column: Column, is_date: bool, reading: Reading | None) -> Column:
+    """A column of numbers with what their cells are written as; one of categories as it is."""
+    if column.kind != "number":
+        return column
+    mark, signs = (None, ()) if reading is None else (reading.mark, tuple(sorted(reading.signs)))
+    return replace(column, dates=is_date, mark=mark, signs=signs)
 
 
 def _fit_column(name: str, values: np.ndarray, kind: Kind | None) -> Column:

@@ -35,7 +35,7 @@ def fit_texts(texts: Sequence[str]) -> tuple[str, ...]:
     """
     from sklearn.decomposition import TruncatedSVD
 
-    looked_at: list[str] = [texts[row] for row in sample_rows(len(texts), _MOST_ROWS).tolist() if texts[row]]
+    looked_at: list[str] = [texts[int(row)] for row in sample_rows(len(texts), _MOST_ROWS) if texts[int(row)]]
     counts, size = count_pieces(looked_at), min(NUMBERS, len({text.lower() for text in looked_at}) - 1)
     if size < 1:
         return ()

@@ -45,6 +45,7 @@ def read(path: Path, options: TableOptions, rule: SplitRule = RANDOM) -> Table:
             if name not in inputs and name != options.target
         },
         dates=sheet.dates.intersection(inputs),
+        readings=sheet.readings,
         y=target.y,
         classes=target.classes,
         target=options.target,

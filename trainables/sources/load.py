@@ -144,7 +144,7 @@ def _load_table(name: str, source: Table, *, options: TableOptions | None, draw:
     found = found.with_kinds(kinds)
     drawn = draw.rows(found.y, found.classes, found.division)
     kept, held_out = drawn.train, drawn.validation
-    columns = fit_columns(found.cells, drawn.fitted, kinds, dates=found.dates)
+    columns = fit_columns(found.cells, drawn.fitted, kinds, dates=found.dates, readings=found.readings)
     x = encode(found.cells, columns)
     if options:
         notes += (

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from trainables.data.dates import EPOCH, read_dates
-from trainables.data.notation import changed_example, plain_columns
+from trainables.data.notation import Reading, changed_example, plain_columns
 from trainables.sources.encoding import decode
 from trainables.sources.rows import Rows, is_blank
 
@@ -28,6 +28,8 @@ class Sheet:
     """Names of the columns whose cells are not their texts."""
     dates: frozenset[str]
     """Names of the columns of dates."""
+    readings: Mapping[str, Reading]
+    """How the numbers of a column are written, for columns that are not in Python's notation."""
     places: np.ndarray
     """Number of each row, and of its first line in the file, both from 1: int64 (N, 2)."""
     notes: tuple[str, ...]
@@ -58,7 +60,9 @@ def parse_sheet(data: bytes, path: str) -> Sheet:
     columns = zip(*(row for _, row in body), strict=True) if body else [()] * len(header)
     texts = {name: cells for name, cells in zip(header, columns, strict=True) if name}
     days = {name: read for name, cells in texts.items() if (read := read_dates(cells)) is not None}
-    plain, read = plain_columns({n: cells for n, cells in texts.items() if n not in days}, separator=separator)
+    plain, readings, read = plain_columns(
+        {n: cells for n, cells in texts.items() if n not in days}, separator=separator
+    )
     found = [changed_example(name, texts[name], cells) for name, cells in days.items()]
     notes += [*describe_changes("read as numbers", read), *describe_changes(f"dates read as days after {EPOCH}", found)]
     plain |= days
@@ -67,6 +71,7 @@ def parse_sheet(data: bytes, path: str) -> Sheet:
         texts={name: np.array(cells, dtype=object) for name, cells in texts.items()},
         changed=frozenset(plain),
         dates=frozenset(days),
+        readings=readings,
         places=np.array([(number, line) for number, (line, _) in enumerate(body, 1)], np.int64).reshape(-1, 2),
         notes=tuple(notes),
     )

@@ -16,16 +16,17 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from copy import copy
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from trainables.data.names import clean_name
-from trainables.data.notation import Reading, changed_example, find_readings
+from trainables.data.notation import Reading, find_readings
 from trainables.sources.encoding import decode
+from trainables.sources.forms import Forms, describe_contradictions, describe_readings
 from trainables.sources.rows import Rows
-from trainables.sources.sheet import describe_changes
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,10 +36,6 @@ BLOCK = 10_000
 STDIN = "-"
 """A file name that stands for the standard input."""
 _CHUNK = 1 << 20
-_MOST_FORMS = 5_000
-"""A column with more forms of cells than this is free text."""
-_ONES = str.maketrans("023456789", "111111111")
-_BEFORE_DIGITS = "+-\u2212( $\u20ac\u00a3\u00a5"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +74,10 @@ class RowSource(Protocol):
 
     def reading(self, name: str) -> Reading | None:
         """How the numbers of this column are written; None for Python's notation."""
+        ...
+
+    def reading_as(self, known: Mapping[str, Reading]) -> "RowSource":
+        """The same rows, in which the numbers of these columns are written as is known, whatever this file suggests."""
         ...
 
 
@@ -126,19 +127,30 @@ class CsvRows:
         self._source, self._path = source, path
         with self._rows() as rows:
             self.names = tuple(filter(None, rows.names))
-            forms, self.num_rows = {name: _Forms() for name in self.names}, 0
+            forms, self.num_rows = {name: Forms() for name in self.names}, 0
             for _, columns in _columns(rows, BLOCK):
                 for name, texts in columns.items():
                     forms[name].add(texts)
                 self.num_rows += len(next(iter(columns.values()), ()))
-            readings = find_readings({name: found.texts for name, found in forms.items()}, separator=rows.separator)
-            examples = [_example(name, forms[name].texts, reading) for name, reading in readings.items()]
-            self.notes = (*notes, *rows.notes, *describe_changes("read as numbers", list(filter(None, examples))))
-        self._readings = readings
+            self._texts = {name: found.texts for name, found in forms.items()}
+            self._readings = find_readings(self._texts, separator=rows.separator)
+            self._other_notes = (*notes, *rows.notes)
+        self.notes = self._notes()
 
     def reading(self, name: str) -> Reading | None:
         """How the numbers of this column are written; None for Python's notation."""
         return self._readings.get(name)
+
+    def reading_as(self, known: Mapping[str, Reading]) -> "CsvRows":
+        """The same rows, in which the numbers of these columns are written as is known, whatever this file suggests."""
+        known = {name: reading for name, reading in known.items() if name in self._texts}
+        same = copy(self)
+        same._readings = self._readings | known
+        same.notes = (*same._notes(), *describe_contradictions(self._texts, known))
+        return same
+
+    def _notes(self) -> tuple[str, ...]:
+        return (*self._other_notes, *describe_readings(self._texts, self._readings))
 
     def blocks(self, size: int = BLOCK) -> Iterator[Block]:
         """All rows in their order."""
@@ -180,11 +192,19 @@ class ParquetRows:
         if twice:
             raise ValueError(f"every column must have a different name, but {path} has {twice[0]!r} twice; rename one")
         self.names, self.num_rows, self.notes = tuple(found), self._file.metadata.num_rows, ()
+        types = zip(found, self._file.schema_arrow.types, strict=True)
+        self._written = {name for name, kind in types if pa.types.is_string(kind) or pa.types.is_large_string(kind)}
+        self._readings: Mapping[str, Reading] = {}
 
     def reading(self, name: str) -> Reading | None:
-        """None, as numbers are typed in Parquet."""
-        del name
-        return None
+        """None for typed numbers; of numbers in texts, what is known."""
+        return self._readings.get(name)
+
+    def reading_as(self, known: Mapping[str, Reading]) -> "ParquetRows":
+        """The same rows, in which the numbers in these columns of texts are written as is known."""
+        same = copy(self)
+        same._readings = {name: reading for name, reading in known.items() if name in self._written}
+        return same
 
     def blocks(self, size: int = BLOCK) -> Iterator[Block]:
         """All rows in their order."""
@@ -198,42 +218,6 @@ class ParquetRows:
                 first += len(batch)
         except (pa.ArrowException, OSError) as error:
             raise ValueError(f"{self._path} is damaged Parquet: {str(error).splitlines()[0]}") from None
-
-
-class _Forms:
-    """The forms of the cells of a column, such as `11,1` for `25,8`, with an example and the number of each."""
-
-    def __init__(self) -> None:
-        self._counts: Counter[str] = Counter()
-        self._examples: dict[str, str] = {}
-
-    def add(self, texts: Sequence[str]) -> None:
-        if len(self._examples) > _MOST_FORMS:
-            return
-        stripped = [text.strip() for text in texts]
-        forms = [_form(text) for text in stripped]
-        self._counts.update(forms)
-        if len(self._counts) > len(self._examples):
-            for form, text in zip(forms, stripped, strict=True):
-                self._examples.setdefault(form, text)
-
-    @property
-    def texts(self) -> dict[str, int]:
-        """An example of each form, and how many cells have it; empty for free text, which has no numbers."""
-        if len(self._examples) > _MOST_FORMS:
-            return {"": 1}
-        return {self._examples[form]: count for form, count in self._counts.items()}
-
-
-def _form(text: str) -> str:
-    """The text with every digit as 1, but for a zero at its beginning: what decides how a number is read."""
-    form = text.translate(_ONES)
-    return f"0{form}" if text.lstrip(_BEFORE_DIGITS)[:1] == "0" else form
-
-
-def _example(name: str, texts: Mapping[str, int], reading: Reading) -> str:
-    changed = next((text for text in texts if reading.plain(text) != text), None)
-    return "" if changed is None else changed_example(name, [changed], [reading.plain(changed)])
 
 
 def _columns(rows: Rows, size: int) -> Iterator[tuple[list[int], dict[str, tuple[str, ...]]]]:
