@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -9,8 +10,11 @@ from analysis.datasets.tables import findings, table_overview
 from analysis.model.tables import answer_table
 from search.forecast.preview import describe_columns
 from tests.tables import NUM_ROWS, A, B, exported, read, told, trained, write
-from trainables.data.dates import are_dates, date_of, read_dates
-from trainables.sources.load import load_test
+from trainables.data.dates import are_dates, date_of, read_dates, with_days
+from trainables.data.notation import parse_numbers
+from trainables.data.options import TableOptions
+from trainables.data.split import parse_split
+from trainables.sources.load import load, load_test
 
 DAYS = [f"{2020 + i // 336}-{1 + i // 28 % 12:02d}-{1 + i % 28:02d}" for i in range(NUM_ROWS)]
 
@@ -53,7 +57,33 @@ def test_a_column_with_a_few_other_cells_is_one_of_dates_and_with_many_it_is_not
 
 def test_digits_among_dates_are_a_date_too():
     assert read_dates([*["2024-01-31"] * 95, *["20240201"] * 5])[-1] == "19754"
-    assert read_dates([*["2024-01-31"] * 95, *["20240230"] * 5])[-1] == "20240230", "no date of the calendar"
+    assert read_dates([*["2024-01-31"] * 95, *["20240230"] * 5])[-1] == "not a date: 20240230"
+
+
+@pytest.mark.parametrize("text", ["2024", "45322", " 19753 ", "1.5", "1e3", "inf"])
+def test_a_number_among_dates_is_not_taken_for_days(text: str):
+    (cell,) = with_days([text])
+    assert np.isnan(parse_numbers(np.array([cell], dtype=object)))
+    assert with_days(["", "NA", "soon"]) == ("", "NA", "soon")
+
+
+def test_years_among_dates_are_missing_and_said(tmp_path: Path):
+    cells = [*DAYS[:-10], *["2016"] * 10]
+    path = write(tmp_path / "t.csv", "day,a,y", cells, A, B)
+    dataset = read(path)
+    said = told(dataset)
+    assert "column 'day' contains dates; '2016' in row 291 (line 292), '2016' in row 292 (line 293)" in said
+    assert "and 7 more cells: not dates, treated as missing (as categories: --types day=category)" in said
+    x = torch.cat([dataset.train.x, dataset.validation.x, load_test("csv", path, like=dataset).x])[:, 0]
+    assert int(x.isnan().sum()) == 10
+    assert x.nan_to_num(1e9).min() == 18262
+    with pytest.raises(ValueError, match=r"--split time:day needs a date .* in every row of 'day', got '2016' in row"):
+        load("csv", path, table=TableOptions(target="y"), split=parse_split("time:day"))
+    rows = tmp_path / "rows.csv"
+    rows.write_text("day,a\n2016,0.5\n45322,0.5\n,0.5\n")
+    answers = answer_table(exported(dataset, tmp_path), str(rows))
+    assert answers.outputs[0] == answers.outputs[1] == answers.outputs[2]
+    assert "column 'day': '2016' is not a date in a form such as 2024-01-31; 2 such cells are" in answers.notes[0]
 
 
 def test_dates_that_cannot_be_read_are_still_known_as_dates():

@@ -193,8 +193,9 @@ class _OddCells:
         lost = np.flatnonzero(missing_cells(encoded, self.column))
         odd = [row for row in lost if not is_missing(str(cells[row]))]
         if odd and not self.count:
-            text = str(cells[odd[0]]).strip()
-            self.first = f"{text[:40]!r} {self._reason(text)}", block.place(int(odd[0]))
+            first = int(odd[0])
+            text = block.texts[self.column.reads][first].strip()
+            self.first = f"{text[:40]!r} {self._reason(str(cells[first]))}", block.place(first)
         self.count += len(odd)
         self.num_empty += len(lost) - len(odd)
 
@@ -203,9 +204,11 @@ class _OddCells:
             return "was not a category in training"
         if self.column.text:
             return "has no part of a word that occurred in training"
+        if self.column.dates:
+            return "is not a date in a form such as 2024-01-31"
         if not np.isnan(parse_numbers(np.array([text], dtype=object)))[0]:
             return "is too large for float32"
-        return "is not a date in a form such as 2024-01-31" if self.column.dates else "is not a number"
+        return "is not a number"
 
     @property
     def note(self) -> str:

@@ -5,7 +5,9 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
-from trainables.data.notation import NEARLY_ALL, is_missing
+import numpy as np
+
+from trainables.data.notation import NEARLY_ALL, is_missing, parse_numbers
 
 EPOCH = "1970-01-01"
 _START = datetime.fromisoformat(EPOCH).replace(tzinfo=UTC)
@@ -34,7 +36,7 @@ def read_dates(texts: Sequence[str]) -> tuple[str, ...] | None:
     ('1', '1.5', '')
 
     Args:
-        texts: the cells; one that is no date is unchanged.
+        texts: the cells.
     """
     found, odd, limit = 0, 0, (1 - NEARLY_ALL) * len(texts)
     for text in texts:
@@ -49,11 +51,18 @@ def read_dates(texts: Sequence[str]) -> tuple[str, ...] | None:
 
 
 def with_days(texts: Iterable[str]) -> tuple[str, ...]:
-    """The cells of a column of dates, with each date in days; one that is no date stays as it is.
+    """The cells of a column of dates, with each date in days; no other cell is a number.
 
-    Among dates, `20240131` is a date too: as a number of days it would be tens of thousands of years away.
+    Among dates, `20240131` is a date too. A year, or the number by which a spreadsheet stores a date, is none: as a
+    number of days it would be a wrong date.
     """
-    return tuple(_days(_with_marks(text.strip())) or text for text in texts)
+    return tuple(_days(_with_marks(text.strip())) or _without_number(text) for text in texts)
+
+
+def _without_number(text: str) -> str:
+    """A text that is no date, changed if it is a number."""
+    (number,) = parse_numbers(np.array([text], dtype=object))
+    return text if np.isnan(number) else f"not a date: {text.strip()}"
 
 
 def _with_marks(text: str) -> str:

@@ -126,10 +126,9 @@ def odd_rows(values: np.ndarray) -> np.ndarray:
 def _check_numbers(name: str, values: np.ndarray, table: Table, dropped: Sequence[str]) -> None:
     numbers, odd = parse_numbers(values), odd_rows(values)
     if len(odd) and not (np.abs(numbers) <= LARGEST).any():
-        texts = [str(value).strip() for value in values]
+        found = name_cells(_written(name, table), odd, table.places)
         raise ValueError(
-            f"--types {name!r} cannot be numbers: it contains {name_cells(texts, odd, table.places)}; leave it out:"
-            f" {option('--drop', *dropped, name)}"
+            f"--types {name!r} cannot be numbers: it contains {found}; leave it out: {option('--drop', *dropped, name)}"
         )
 
 
@@ -146,12 +145,22 @@ def _decide(name: str, values: np.ndarray, table: Table, dropped: Sequence[str])
     if len(counts) <= max(20, 0.5 * counts.total()):
         return "category"
     if num_numbers >= odd.total():
+        found = name_cells(_written(name, table), odd_rows(values), table.places)
         raise ValueError(
-            f"column {name!r} contains numbers, but also {name_cells(texts, odd_rows(values), table.places)}; correct"
-            f" these cells, or read them as missing: {option('--types', name, suffix='=number')}, or leave the column"
-            f" out: {option('--drop', *dropped, name)}"
+            f"column {name!r} contains {_kind(name, table)}, but also {found}; correct these cells, or read them as"
+            f" missing: {option('--types', name, suffix='=number')}, or leave the column out:"
+            f" {option('--drop', *dropped, name)}"
         )
     return None
+
+
+def _kind(name: str, table: Table) -> str:
+    return "dates" if name in table.dates else "numbers"
+
+
+def _written(name: str, table: Table) -> list[str]:
+    """The cells of an input as written in the file, without outer blanks."""
+    return [str(value).strip() for value in table.texts.get(name, table.cells[name])]
 
 
 def _describe_useless(values: np.ndarray) -> str:
@@ -191,20 +200,17 @@ def _categories(texts: Sequence[str]) -> list[str]:
 
 
 def _describe_numbers(name: str, values: np.ndarray, table: Table) -> str:
-    texts, odd, as_category = (
-        [str(v).strip() for v in values],
-        odd_rows(values),
-        option("--types", name, suffix="=category"),
-    )
+    texts, odd, what = [str(v).strip() for v in values], odd_rows(values), _kind(name, table)
+    as_category = option("--types", name, suffix="=category")
     said = []
     if len(odd):
         words = np.isnan(parse_numbers(values[odd])).any()
-        what = (
-            f"not numbers, treated as missing (as categories: {as_category})"
+        why = (
+            f"not {what}, treated as missing (as categories: {as_category})"
             if words
             else "too large for float32, treated as missing"
         )
-        said.append(f"{name_cells(texts, odd, table.places)}: {what}")
+        said.append(f"{name_cells(_written(name, table), odd, table.places)}: {why}")
     leading = np.array([row for row, text in enumerate(texts) if _LEADING.fullmatch(text)], np.int64)
     if len(leading):
         said.append(
@@ -213,7 +219,7 @@ def _describe_numbers(name: str, values: np.ndarray, table: Table) -> str:
     long = _describe_long(values)
     if long:
         said.append(f"{long} (as categories: {as_category})")
-    return f"column {name!r} contains numbers; {'; '.join(said)}" if said else ""
+    return f"column {name!r} contains {what}; {'; '.join(said)}" if said else ""
 
 
 def _describe_categories(name: str, values: np.ndarray, table: Table) -> str:
