@@ -12,10 +12,13 @@ from spaces.space import load as load_space
 from tests.divided import images, write
 from tests.ledgers import make_run
 from trainables.data.dataset import Dataset, Split
-from trainables.data.divide import Division
+from trainables.data.divide import Division, number_groups
+from trainables.data.equal import inputs_of
 from trainables.data.options import TableOptions
 from trainables.data.split import SplitRule, describe_split, parse_split
+from trainables.sources.divisions import divide_sheet
 from trainables.sources.load import load, load_test
+from trainables.sources.sheet import read_sheet
 
 NUM_ROWS = 400
 RNG = np.random.default_rng(0)
@@ -348,3 +351,80 @@ def test_a_run_keeps_its_rule_and_reads_the_same_rows_again(table: Path, tmp_pat
     assert rows_of(load_test("csv", table, like=again)).isdisjoint(rows_of(first.train) | rows_of(first.validation))
     with pytest.raises(ValueError, match=r"\(split is group:patient, not time:day\)"):
         old_run(tmp_path / "run", given={"split": parse_split("time:day")}, trials=None)
+
+
+def test_rows_that_the_network_reads_alike_are_equal_however_they_are_written(tmp_path: Path) -> None:
+    ways = [
+        ("1.5", "u", "TRUE", "2024-01-31", "Two  words"),
+        ("1.500", "u ", "true", "31.01.2024", "two words"),
+        ("15e-1", " u", "True", "2024/1/31", " TWO WORDS "),
+    ]
+    rows = []
+    for n in range(100):
+        number = f"{n // 10}.{n % 10}"
+        for a, name, truth, day, text in ways:
+            rows.append((f"{number}{a[3:]}" if "e" not in a else f"{n}e-1", name, truth, day, f"{text} {n}", n))
+    path = write(tmp_path / "t.csv", ["a", "b", "c", "day", "note", "y"], rows)
+    found, test = parts(path, "distinct", types={"note": "text"})
+    assert not rows_of(test) & (rows_of(found.train) | rows_of(found.validation))
+    assert not rows_of(found.train) & rows_of(found.validation)
+    assert not any("have the inputs of a training row" in note for note in found.notes)
+
+
+def test_different_missing_values_are_equal_and_different_texts_are_not() -> None:
+    cells = ["NA", "", "nan", "?", "1", "01", "1.0", "-0", "0"]
+    numbers = np.array([*cells, *map(str, range(2, 90))], dtype=object)
+    keys = inputs_of(numbers, None)
+    assert keys[:9] == [None, None, None, None, 1.0, 1.0, 1.0, 0.0, 0.0]
+    assert len(set(keys)) == 91
+    assert inputs_of(np.array(["7", "7.0", "nan", "NA"], dtype=object), "category") == ["7", "7.0", None, "NA"]
+    assert inputs_of(np.array(["True", "TRUE", "x"], dtype=object), None) == ["True", "TRUE", "x"]
+    close = [f"{1 + n * 1e-9:.9f}" for n in range(3)]
+    assert len(set(inputs_of(np.array([*close, *numbers[9:]], dtype=object), "number"))) == 89, "float32 is enough"
+    assert len(set(inputs_of(np.array(close, dtype=object), "number"))) == 3, "float32 is not"
+
+
+def test_canonical_rows_have_the_groups_of_their_cells(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", ["a", "b", "y"], [(a % 7, "uvw"[a % 3], a) for a in NUMBER])
+    sheet = read_sheet(path)
+    division, _ = divide_sheet(parse_split("distinct"), sheet, known=NUMBER % 9 > 0, inputs=["a", "b"], kinds={})
+    expected = number_groups([(a % 7, a % 3) for a in NUMBER.tolist()])[NUMBER % 9 > 0]
+    np.testing.assert_array_equal(division.keys, expected)
+
+
+def test_a_row_whose_group_is_missing_is_a_group_of_its_own_and_that_is_said(tmp_path: Path) -> None:
+    words = ["NaN", "NA", "", "none", "?"]
+    rows = [(words[n // 8 % 5] if n % 8 == 0 else f"p{n % 9}", A[n], n) for n in range(NUM_ROWS)]
+    path = write(tmp_path / "t.csv", ["patient", "a", "y"], rows)
+    found, _ = parts(path, "group:patient")
+    said = "50 of 400 rows have no 'patient' ('?', 'NA', 'NaN', 'none' counts as missing); each of them is a group of"
+    assert any(note.startswith(said) for note in found.notes)
+    assert found.groups is not None
+    numbers = np.array([*found.train.y.tolist(), *found.validation.y.tolist()]).astype(int)
+    alone = np.isin(found.groups, np.flatnonzero(np.bincount(found.groups) == 1))
+    np.testing.assert_array_equal(alone, numbers % 8 == 0)
+
+
+def test_the_group_of_an_image_may_be_missing(tmp_path: Path) -> None:
+    folder = images(tmp_path / "x")
+    names = [str(path.relative_to(folder / "train")) for path in sorted((folder / "train").rglob("*.png"))]
+    rows = [[name, "NA" if n < 5 else f"g{n % 7}"] for n, name in enumerate(names)]
+    stated = write(tmp_path / "p.csv", ["file", "group"], rows)
+    found = load("image_folder", folder, split=parse_split(f"group:{stated}"))
+    said = f"5 of {len(names)} images have no 'group' ('NA' counts as missing)"
+    assert any(note.startswith(said) for note in found.notes)
+
+
+def test_an_odd_part_is_named_by_its_row_in_the_file(table: Path, tmp_path: Path) -> None:
+    rows = [(PART[n] if n != 50 else "tset", A[n], "" if n < 20 else n) for n in NUMBER]
+    path = write(tmp_path / "t.csv", ["part", "a", "y"], rows)
+    with pytest.raises(ValueError, match=r"for every row, got 'tset' in row 51 \(line 52\)$"):
+        parts(path, "column:part")
+    stated = write(tmp_path / "p.csv", ["split"], [[part if n != 50 else "tset"] for n, part in enumerate(PART)])
+    with pytest.raises(ValueError, match=r"p.csv must say .* got 'tset' in row 51 \(line 52\)$"):
+        parts(table, f"file:{stated}")
+    folder = images(tmp_path / "x")
+    names = [str(path.relative_to(folder / "train")) for path in sorted((folder / "train").rglob("*.png"))]
+    stated = write(tmp_path / "i.csv", ["file", "split"], [[n, "tset" if n == names[7] else "train"] for n in names])
+    with pytest.raises(ValueError, match=rf"got 'tset' for {names[7]}$"):
+        load("image_folder", folder, split=parse_split(f"file:{stated}"))

@@ -16,7 +16,13 @@ _FEWEST_COLUMNS, _FEWEST_VALUES = 3, 20
 
 
 def note_copies(
-    x: np.ndarray, y: np.ndarray, columns: tuple[Column, ...], *, train: np.ndarray, validation: np.ndarray
+    x: np.ndarray,
+    y: np.ndarray,
+    columns: tuple[Column, ...],
+    *,
+    train: np.ndarray,
+    validation: np.ndarray,
+    are_distinct: bool = False,
 ) -> list[str]:
     """A note on validation rows whose inputs are those of a training row, and one on nearly equal rows.
 
@@ -25,6 +31,7 @@ def note_copies(
         y: labels or targets (N,).
         train: numbers of the training rows.
         validation: numbers of the validation rows.
+        are_distinct: whether the split keeps equal rows on one side already.
     """
     if not len(validation):
         return []
@@ -32,9 +39,10 @@ def note_copies(
     total = len(validation)
     if _is_many(is_copy.sum(), total) and is_copy.sum() > _BEYOND_CHANCE * _copies_by_chance(x, train, validation):
         share = 100 * is_copy.mean()
+        way = "remove such rows" if are_distinct else "keep equal rows on one side with --split distinct"
         return [
             f"{is_copy.sum():,} of {total:,} validation rows ({share:.1f} %) have the inputs of a training row,"
-            " so validation and test scores are too optimistic; keep equal rows on one side with --split distinct"
+            f" so validation and test scores are too optimistic; {way}"
         ]
     near = _num_near(x, y, columns, train=train, validation=validation[~is_copy])
     if near is None or not _is_many(near[0], near[1]):

@@ -1,10 +1,11 @@
 """Divides rows as a rule says: test rows, validation rows, and folds."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from trainables.data.notation import is_missing
 from trainables.data.split import RANDOM, SplitRule
 from trainables.data.stratify import stratified_rows
 
@@ -15,6 +16,7 @@ PART_WORDS = {
     "dev": VALIDATION, "test": TEST, "testing": TEST,
 }  # fmt: skip
 """What a cell may say, and the part that it means."""
+_MOST_NAMED = 4
 _DRAWS = (10, 200)
 """Fewest and most random orders of groups, of which the one is used that keeps the classes in proportion."""
 _WORK = 2_000_000
@@ -105,17 +107,41 @@ class Division:
         return found
 
 
-def number_groups(texts: Sequence[str]) -> np.ndarray:
-    """A number for each group, int64 (N,); a row with an empty text is a group of its own."""
-    known: dict[str, int] = {}
-    return np.array([known.setdefault(text or f"\0{row}", len(known)) for row, text in enumerate(texts)], np.int64)
+def number_groups(keys: Sequence[Hashable]) -> np.ndarray:
+    """A number for each different key, int64 (N,); a row without one, None, is a group of its own."""
+    known: dict[Hashable, int] = {}
+    own = ((None, row) if key is None else key for row, key in enumerate(keys))
+    return np.array([known.setdefault(key, len(known)) for key in own], np.int64)
 
 
-def read_parts(texts: Sequence[str], *, source: str, needs_test: bool = True) -> np.ndarray:
+def group_keys(texts: Sequence[str]) -> list[str | None]:
+    """The group that each text names; None for one that only says that it is missing."""
+    return [None if is_missing(text) else text.strip() for text in texts]
+
+
+def note_ungrouped(texts: Sequence[str], name: str, *, what: str = "rows") -> list[str]:
+    """A note on rows whose group is missing.
+
+    Args:
+        texts: as `group_keys` takes them.
+        name: of the column of groups.
+        what: the rows are, in the plural.
+    """
+    missing = [text.strip() for text in texts if is_missing(text)]
+    written = ", ".join(map(repr, sorted(set(missing) - {""})[:_MOST_NAMED]))
+    said = f" ({written} counts as missing)" if written else ""
+    count = f"{len(missing):,} of {len(texts):,} {what}"
+    return [f"{count} have no {name!r}{said}; each of them is a group of its own"] if missing else []
+
+
+def read_parts(
+    texts: Sequence[str], *, source: str, where: Callable[[int], str], needs_test: bool = True
+) -> np.ndarray:
     """The part of each row, int64 (N,), from `train`, `validation` and `test`.
 
     Args:
         source: where the texts come from, for messages.
+        where: says where a text is, such as `in row 7`, for messages.
         needs_test: whether the test rows are among these rows.
 
     Raises:
@@ -125,8 +151,8 @@ def read_parts(texts: Sequence[str], *, source: str, needs_test: bool = True) ->
     odd = [row for row, text in enumerate(said) if text not in PART_WORDS]
     if odd:
         raise ValueError(
-            f"{source} must say train, validation or test for every row, got {texts[odd[0]][:40]!r} for row"
-            f" {odd[0] + 1}" + (f" and {len(odd) - 1:,} more" * (len(odd) > 1))
+            f"{source} must say train, validation or test for every row, got {texts[odd[0]][:40]!r}"
+            f" {where(odd[0])}" + (f" and {len(odd) - 1:,} more" * (len(odd) > 1))
         )
     parts = np.array([PART_WORDS[text] for text in said], np.int64)
     for part, name in ((TRAIN, "train"), (TEST, "test")):

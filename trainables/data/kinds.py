@@ -51,6 +51,11 @@ def decide_kinds(table: Table, stated: Mapping[str, Kind], *, dropped: Sequence[
     return usable
 
 
+def are_numbers(values: np.ndarray) -> bool:
+    """Whether a column is one of numbers if its type is not stated."""
+    return holds_numbers(*_count_numbers(values))
+
+
 def describe_cells(table: Table, kinds: Mapping[str, Kind]) -> list[str]:
     """A note for each column of texts in which some cells are changed or ignored.
 
@@ -134,11 +139,7 @@ def _check_numbers(name: str, values: np.ndarray, table: Table, dropped: Sequenc
 
 def _decide(name: str, values: np.ndarray, table: Table, dropped: Sequence[str]) -> Kind | None:
     """The type of a column; None if it has a different text in nearly every row."""
-    if values.dtype != object:
-        return "number"
-    texts, numbers = [str(value).strip() for value in values], parse_numbers(values)
-    num_numbers = int((~np.isnan(numbers)).sum())
-    odd = Counter(texts[row] for row in np.flatnonzero(np.isnan(numbers)) if not is_missing(texts[row]))
+    num_numbers, odd = _count_numbers(values)
     if holds_numbers(num_numbers, odd):
         return "number"
     counts = Counter(text for text in as_texts(values) if text)
@@ -152,6 +153,13 @@ def _decide(name: str, values: np.ndarray, table: Table, dropped: Sequence[str])
             f" {option('--drop', *dropped, name)}"
         )
     return None
+
+
+def _count_numbers(values: np.ndarray) -> tuple[int, Counter[str]]:
+    """Cells with a number, and the number of cells of each other text."""
+    missing = np.flatnonzero(np.isnan(parse_numbers(values)))
+    texts = [str(values[row]).strip() for row in missing]
+    return len(values) - len(missing), Counter(text for text in texts if not is_missing(text))
 
 
 def _kind(name: str, table: Table) -> str:

@@ -61,9 +61,14 @@ def describe_leaks(rows: Rows) -> list[str]:
     if rule.way in ("random", "distinct"):
         timed, by_id = _note_time(rows), _note_ids(rows)
         notes = [*timed, *by_id]
-    if rule.way != "distinct":
-        notes += note_copies(rows.x, rows.table.y, rows.columns, train=rows.train, validation=rows.validation)
-    return notes
+    return notes + note_copies(
+        rows.x,
+        rows.table.y,
+        rows.columns,
+        train=rows.train,
+        validation=rows.validation,
+        are_distinct=rule.way == "distinct",
+    )
 
 
 def _note_time(rows: Rows) -> list[str]:

@@ -174,7 +174,7 @@ def encode(cells: Mapping[str, np.ndarray], columns: tuple[Column, ...]) -> np.n
             arrays.append(of_texts[column.name])
             continue
         if column.kind == "number":
-            arrays.append(_within(parse_numbers(values)))
+            arrays.append(within_float32(parse_numbers(values)))
             continue
         codes, texts = codes_of(column), as_texts(values)
         arrays.append(np.array([codes.get(text, 0) for text in texts], np.float64))
@@ -234,7 +234,7 @@ def _as_fields(column: Mapping[str, Any]) -> dict[str, Any]:
     return {"name": clean_name(column["name"]), **lists}
 
 
-def _within(numbers: np.ndarray) -> np.ndarray:
+def within_float32(numbers: np.ndarray) -> np.ndarray:
     """The numbers with NaN for those beyond float32."""
     return np.where(np.abs(numbers) <= LARGEST, numbers, np.nan)
 
@@ -279,7 +279,7 @@ def _fit_column(name: str, values: np.ndarray, kind: Kind | None) -> Column:
         plain = values.dtype != object or all(is_missing(values[row]) for row in np.flatnonzero(np.isnan(numbers)))
         kind = "number" if plain else "category"
     if kind == "number":
-        numbers = _within(numbers)
+        numbers = within_float32(numbers)
         wide = values.dtype == object and not fits_float32(numbers)
         return Column(name=name, kind="number", gaps=bool(np.isnan(numbers).any()), wide=wide)
     texts = as_texts(values)

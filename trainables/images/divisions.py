@@ -4,13 +4,13 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from trainables.data.divide import Division, number_groups, read_parts
+from trainables.data.divide import Division, group_keys, note_ungrouped, number_groups, read_parts
 from trainables.data.names import nearest
 from trainables.data.split import SplitRule
 
 
-def divide_images(rule: SplitRule, data_dir: Path, files: Sequence[Path], *, apart: bool) -> Division:
-    """The rule with what it goes by for each image in `train`.
+def divide_images(rule: SplitRule, data_dir: Path, files: Sequence[Path], *, apart: bool) -> tuple[Division, list[str]]:
+    """The rule with what it goes by for each image in `train`, and notes on how it was read.
 
     Args:
         apart: there is a folder `test`, so that the rule divides training and validation images only.
@@ -19,21 +19,24 @@ def divide_images(rule: SplitRule, data_dir: Path, files: Sequence[Path], *, apa
         ValueError: the names do not say what the rule needs; one line says which.
     """
     if rule.is_random:
-        return Division()
+        return Division(), []
     if rule.way == "file":
         texts = _listed(Path(rule.by), "split", data_dir, files)
-        parts = read_parts(texts, source=rule.by, needs_test=not apart)
+        names = [str(file.relative_to(data_dir / "train")) for file in files]
+        parts = read_parts(texts, source=rule.by, where=lambda row: f"for {names[row]}", needs_test=not apart)
         if apart and "test" in {text.strip().lower() for text in texts}:
             raise ValueError(f"{rule.by} must not name test images in train/, because there is a folder test/")
-        return Division(rule=rule, keys=parts)
+        return Division(rule=rule, keys=parts), []
     if rule.by.endswith(".csv"):
-        return Division(rule=rule, keys=number_groups(_listed(Path(rule.by), "group", data_dir, files)))
+        texts = _listed(Path(rule.by), "group", data_dir, files)
+        division = Division(rule=rule, keys=number_groups(group_keys(texts)))
+        return division, note_ungrouped(texts, "group", what="images")
     if not any(rule.by in path.name for path in files):
         raise ValueError(
             f"--split {rule.option} needs file names such as patient7{rule.by}2.png, but no image has {rule.by!r} in"
             f" its name, such as {files[0].name}"
         )
-    return Division(rule=rule, keys=number_groups(_marked(rule, files)))
+    return Division(rule=rule, keys=number_groups(_marked(rule, files))), []
 
 
 def divide_test(rule: SplitRule, files: Sequence[Path]) -> Division:
@@ -43,9 +46,9 @@ def divide_test(rule: SplitRule, files: Sequence[Path]) -> Division:
     return Division(rule=rule, keys=number_groups(_marked(rule, files)))
 
 
-def _marked(rule: SplitRule, files: Sequence[Path]) -> list[str]:
-    """The group of each image: its name up to the mark, or all of it."""
-    return [path.name.partition(rule.by)[0] if rule.by in path.name else path.stem for path in files]
+def _marked(rule: SplitRule, files: Sequence[Path]) -> list[str | None]:
+    """The group of each image: its name up to the mark, or all of it; None where nothing is before the mark."""
+    return [(path.name.partition(rule.by)[0] if rule.by in path.name else path.stem) or None for path in files]
 
 
 def _listed(path: Path, column: str, data_dir: Path, files: Sequence[Path]) -> list[str]:

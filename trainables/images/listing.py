@@ -103,7 +103,7 @@ def survey(data_dir: Path, rule: SplitRule = RANDOM) -> Survey:
     if test is not None:
         check_test(test, classes)
     size = 0 if test is not None else max(round(0.15 * len(y)), len(classes))
-    division = divide_images(rule, data_dir, train.files, apart=test is not None)
+    division, matched = divide_images(rule, data_dir, train.files, apart=test is not None)
     return Survey(
         classes=classes,
         train=train,
@@ -115,6 +115,7 @@ def survey(data_dir: Path, rule: SplitRule = RANDOM) -> Survey:
             *describe_alike(classes, "classes"),
             *note_left_out(train),
             *_note_unused(data_dir, apart=test is not None),
+            *matched,
         ),
     )
 

@@ -35,7 +35,7 @@ def read(path: Path, options: TableOptions, rule: SplitRule = RANDOM) -> Table:
         places=sheet.places,
     )
     inputs = _inputs(sheet, rule, options, path)
-    division, matched = divide_sheet(rule, sheet, known=target.known, inputs=inputs)
+    division, matched = divide_sheet(rule, sheet, known=target.known, inputs=inputs, kinds=options.types)
     return Table(
         cells={name: sheet.cells[name][target.known] for name in inputs},
         texts={name: sheet.texts[name][target.known] for name in inputs if name in sheet.changed},

@@ -6,10 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from trainables.data.divide import PART_WORDS, Division, number_groups, read_parts
-from trainables.data.kinds import name_cells
+from trainables.data.divide import PART_WORDS, Division, group_keys, note_ungrouped, number_groups, read_parts
+from trainables.data.equal import inputs_of
+from trainables.data.kinds import name_cells, name_row
 from trainables.data.names import nearest
 from trainables.data.notation import parse_numbers
+from trainables.data.options import Kind
 from trainables.data.split import SplitRule
 from trainables.data.table import as_texts
 from trainables.sources.sheet import Sheet, read_sheet
@@ -31,13 +33,14 @@ def check_column(rule: SplitRule, sheet: Sheet, *, target: str) -> None:
 
 
 def divide_sheet(
-    rule: SplitRule, sheet: Sheet, *, known: np.ndarray, inputs: Sequence[str]
+    rule: SplitRule, sheet: Sheet, *, known: np.ndarray, inputs: Sequence[str], kinds: Mapping[str, Kind]
 ) -> tuple[Division, list[str]]:
     """The rule with what it goes by in each row that has a target, and notes on how it was read.
 
     Args:
         known: whether a row has a target: bool (N,).
         inputs: the columns that the network reads.
+        kinds: types of columns that the user states.
 
     Raises:
         ValueError: a row lacks what the rule needs; one line names it.
@@ -47,20 +50,18 @@ def divide_sheet(
     if rule.way == "file":
         parts, notes = _parts_in_file(Path(rule.by), sheet)
         return Division(rule=rule, keys=parts[known]), notes
-    return Division(rule=rule, keys=_keys(rule, sheet, known, inputs)), []
-
-
-def _keys(rule: SplitRule, sheet: Sheet, known: np.ndarray, inputs: Sequence[str]) -> np.ndarray:
-    """The time, or the number of the group or part, of each row that has a target."""
     if rule.way == "distinct":
-        rows = zip(*(sheet.cells[name].tolist() for name in inputs), strict=True)
-        return number_groups([repr(row) for row in rows])[known]
+        rows = zip(*(inputs_of(sheet.cells[name], kinds.get(name)) for name in inputs), strict=True)
+        return Division(rule=rule, keys=number_groups(list(rows))[known]), []
     if rule.way == "time":
-        return _times(rule, sheet, known)
+        return Division(rule=rule, keys=_times(rule, sheet, known)), []
+    texts = sheet.texts[rule.by]
     if rule.way == "group":
-        texts = [text.strip() for text in sheet.texts[rule.by].tolist()]
-        return number_groups(texts)[known]
-    return read_parts(sheet.texts[rule.by][known].tolist(), source=f"column {rule.by!r}")
+        keys = number_groups(group_keys(texts.tolist()))[known]
+        return Division(rule=rule, keys=keys), note_ungrouped(texts[known].tolist(), rule.by)
+    places = sheet.places[known]
+    source, where = f"column {rule.by!r}", lambda row: "in " + name_row(row, places)
+    return Division(rule=rule, keys=read_parts(texts[known].tolist(), source=source, where=where)), []
 
 
 def _times(rule: SplitRule, sheet: Sheet, known: np.ndarray) -> np.ndarray:
@@ -82,7 +83,8 @@ def _parts_in_file(path: Path, sheet: Sheet) -> tuple[np.ndarray, list[str]]:
     """The part of each row of the table, int64 (N,), as a file says, and a note if rows were matched."""
     stated = read_sheet(path)
     column = _column_of_parts(stated, path)
-    parts = read_parts(stated.texts[column].tolist(), source=f"{path}")
+    texts, where = stated.texts[column].tolist(), lambda row: "in " + name_row(row, stated.places)
+    parts = read_parts(texts, source=f"{path}", where=where)
     num_rows = len(sheet.places)
     if len(parts) != num_rows:
         raise ValueError(f"{path} must have a row for each of the {num_rows:,} rows of the table, got {len(parts):,}")
