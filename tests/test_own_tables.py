@@ -244,6 +244,21 @@ def test_odd_cells_among_numbers_are_missing_and_named_with_their_rows(tmp_path:
     assert "and 2 more cells: not numbers, treated as missing (as categories: --types size=category)" in said
 
 
+@pytest.mark.parametrize("start", [2**53, 76561198000000001])
+def test_numbers_that_float64_merges_are_said(tmp_path: Path, start: int) -> None:
+    cells = [f"{start + n}" for n in range(NUM_ROWS)]
+    said = told(read(write(tmp_path / "t.csv", "id,y", cells, A)))
+    kept = len({float(cell) for cell in cells})
+    assert kept < NUM_ROWS
+    assert f"of 300 numbers of more than 15 digits {kept} are distinct (as categories: --types id=category)" in said
+
+
+def test_long_ways_of_writing_a_number_are_one_number(tmp_path: Path) -> None:
+    cells = [f"{n // 3}" + ("", ".0", ".000000000000000")[n % 3] for n in range(NUM_ROWS)]
+    cells[:2] = ["1234567890123456", "1234567890123456.0"]
+    assert "digits" not in told(read(write(tmp_path / "t.csv", "id,y", cells, A)))
+
+
 @pytest.mark.parametrize("word", ["n.a.", "unknown"])
 def test_the_row_of_an_odd_cell_decides_nothing(tmp_path: Path, word: str) -> None:
     kinds = set()

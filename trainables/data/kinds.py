@@ -15,6 +15,8 @@ from trainables.data.options import Kind
 from trainables.data.table import LARGEST, MAX_CATEGORIES, Table, as_texts, fold_truths, texts_of
 
 _MOST_NAMED = 3
+_SAFE_DIGITS = 15
+"""Every number of so many decimal digits is another one in float64."""
 _WITH_UNIT = re.compile(r"\s*[+-]?\d[\d.,]*\s*(?P<unit>[^\W\d][^\d]*)")
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _LEADING = re.compile(r"-?0\d+")
@@ -249,7 +251,10 @@ def _describe_categories(name: str, values: np.ndarray, table: Table) -> str:
 
 
 def _describe_long(values: np.ndarray) -> str:
-    """A note on numbers of more than 17 digits, some of which even float64 merges; empty if there are none."""
-    long = [text for text in set(values) if sum(map(str.isdigit, text)) > 17]
-    kept = len(np.unique(parse_numbers(np.array(long, dtype=object)))) if long else 0
-    return f"of {len(long):,} numbers of more than 17 digits {kept:,} are distinct" if kept < len(long) else ""
+    """A note on numbers of more than 15 digits, if float64 merges some of them; it does from 2**53 on."""
+    texts = np.array([t for t in set(values) if sum(map(str.isdigit, t)) > _SAFE_DIGITS], dtype=object)
+    numbers = parse_numbers(texts)
+    exact = {_exact(text.strip()) for text in texts[np.isfinite(numbers)]}
+    kept = len(np.unique(numbers[np.isfinite(numbers)]))
+    found = f"of {len(exact):,} numbers of more than {_SAFE_DIGITS} digits {kept:,} are distinct"
+    return found if kept < len(exact) else ""
