@@ -13,6 +13,8 @@ from optuna.distributions import (
 )
 from optuna.trial import FixedTrial
 
+from spaces.changes import describe_range
+
 Suggest = Callable[[Any], Any]
 """The `suggest` of a space: asks an Optuna trial for values, and returns the configuration that they describe."""
 _STEP_TOLERANCE = 1e-8
@@ -89,3 +91,11 @@ def contains(distribution: BaseDistribution, value: object) -> bool:
         return True
     steps = (value - distribution.low) / distribution.step
     return abs(steps - round(steps)) < _STEP_TOLERANCE
+
+
+def describe(distribution: BaseDistribution) -> str:
+    """The range in words: `{plain, residual}`, or as `describe_range`."""
+    if isinstance(distribution, CategoricalDistribution):
+        return "{" + ", ".join(map(str, distribution.choices)) + "}"
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    return describe_range(distribution.low, distribution.high, log=distribution.log, step=distribution.step)

@@ -8,6 +8,16 @@ SURE = 0.5
 """How sure a user is who does not say it."""
 
 
+def describe_range(low: int | float | None, high: int | float | None, *, log: bool, step: int | float | None) -> str:
+    """The values between two ends in words: `0.0001..0.01 (log)`, `0.0..0.5 in steps of 0.05`, `1..4`.
+
+    Args:
+        step: distance of neighbouring values; None for every number, 1 for every whole number.
+    """
+    has_step = step is not None and not (isinstance(step, int) and step == 1)
+    return f"{low}..{high}" + (" (log)" if log else f" in steps of {step}" if has_step else "")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Range:
     """The values of one parameter, in place of those that the space states."""
@@ -27,11 +37,10 @@ class Range:
 
     @property
     def text(self) -> str:
-        """`0.0001..0.01 (log)`, `0..0.3 (step 0.05)` or `sgd, adamw`."""
+        """As `describe_range`, or `sgd, adamw`."""
         if self.kind == "categorical":
             return ", ".join(map(str, self.choices))
-        scale = " (log)" if self.log else f" (step {self.step:g})" if self.step else ""
-        return f"{self.low}..{self.high}{scale}"
+        return describe_range(self.low, self.high, log=self.log, step=self.step)
 
     @property
     def option(self) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from spaces.changes import describe_range
 from trainables.data.names import did_you_mean
 from trainables.files.settings import ENDINGS, Settings, read_settings
 
@@ -38,7 +39,7 @@ class Parameter:
         """The values in words."""
         if self.kind == "categorical":
             return "{" + ", ".join(map(_written, self.choices)) + "}"
-        return f"{self.low}..{self.high}" + (" (log)" if self.log else f" in steps of {self.step}" if self.step else "")
+        return describe_range(self.low, self.high, log=self.log, step=self.step)
 
     def is_used(self, values: Mapping[str, Any]) -> bool:
         """Whether a configuration with these values has the parameter."""

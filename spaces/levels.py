@@ -3,18 +3,20 @@
 import math
 import random
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from spaces.asking import AskedTrial, Suggest, contains
-from spaces.space import describe
+from spaces.asking import AskedTrial, Suggest, contains, describe
 
 NUM_DRAWS = 64
 """Configurations that are drawn to find the parameters of a space."""
 MAX_LISTED = 5
 """For a range of at most this many whole numbers, every value is a level."""
+_TOO_LARGE = 1e300
+_NOTHING = object()
 _PLACES = (1 / 6, 1 / 2, 5 / 6)
 """Levels of a longer range, as fractions of it: the middle of each third."""
 
@@ -39,9 +41,9 @@ class Parameter:
         Raises:
             ValueError: the parameter cannot have it.
         """
-        for value in _readings(text, self.ranges[0]):
-            if self.allows(value):
-                return value
+        value = next(filter(self.allows, readings(text, self.ranges[0])), _NOTHING)
+        if value is not _NOTHING:
+            return value
         raise ValueError(f"{self.name} must lie in {describe(self.ranges[0])}, got {text[:80]}")
 
     @property
@@ -90,6 +92,49 @@ def complete(suggest: Suggest, params: Mapping[str, Any]) -> dict[str, Any]:
         ValueError: `suggest` fails, or a value is out of its range.
     """
     return dict(_drawn(suggest, params, lambda: 0.5).params)
+
+
+def readings(text: str, distribution: BaseDistribution) -> list[Any]:
+    """The values that a text may mean, in the type of the parameter, the likeliest first; a number may be out of range.
+
+    Of choices, these are the one with this text, then the number that is equal (`1e2` for 100), then one that differs
+    in capitals (`TRUE`).
+    """
+    if not isinstance(distribution, CategoricalDistribution):
+        kind = int if isinstance(distribution, IntDistribution) else float
+        with suppress(ValueError):
+            return [read_number(text, kind)]
+        return []
+    choices = distribution.choices
+    found = [choice for choice in choices if str(choice) == text]
+    with suppress(ValueError):
+        number = read_number(text, float)
+        numbers = (one for one in choices if isinstance(one, int | float) and not isinstance(one, bool))
+        found += [choice for choice in numbers if choice == number]
+    return found + [choice for choice in choices if str(choice).lower() == text.lower()]
+
+
+def read_number(text: str, kind: type) -> Any:
+    """The number in a text.
+
+    Args:
+        kind: int or float; a whole number may be written as `2.0` or `1e2`.
+
+    Raises:
+        ValueError: it is no number of this kind, or not finite.
+    """
+    if kind is int:
+        with suppress(ValueError):
+            return int(text)
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError(f"a number is needed, got {text[:80]!r}") from None
+    if not abs(value) < _TOO_LARGE:
+        raise ValueError(f"a finite number is needed, got {text[:80]}")
+    if kind is int and value != int(value):
+        raise ValueError(f"a whole number is needed, got {text[:80]}")
+    return kind(value)
 
 
 def value_at(distribution: BaseDistribution, fraction: float) -> Any:
@@ -154,17 +199,6 @@ def _drawn(suggest: Suggest, given: Mapping[str, Any], fraction: Callable[[], fl
     trial = _Drawn(given, fraction)
     suggest(trial)
     return trial
-
-
-def _readings(text: str, distribution: BaseDistribution) -> list[Any]:
-    """The values that a text may mean, in the type of the parameter."""
-    if isinstance(distribution, CategoricalDistribution):
-        return [choice for choice in distribution.choices if text in (str(choice), str(choice).lower())]
-    kind = int if isinstance(distribution, IntDistribution) else float
-    try:
-        return [kind(text)]
-    except ValueError:
-        return []
 
 
 def _length(distribution: IntDistribution) -> int:

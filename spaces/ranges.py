@@ -8,10 +8,10 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import BaseTrial
 
-from spaces.asking import AskedTrial, contains
+from spaces.asking import AskedTrial, contains, describe
 from spaces.changes import Range, ReplacedRange
 from spaces.levels import complete, parameters
-from spaces.space import Choice, Space, StrictTrial, describe
+from spaces.space import Choice, Space, StrictTrial
 
 
 def change(space: Space, ranges: Sequence[Range], replaced: Sequence[ReplacedRange] = ()) -> Space:

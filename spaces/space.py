@@ -10,11 +10,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, distribution_to_json
+from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.trial import BaseTrial
 
 import spaces
-from spaces.asking import AskedTrial, contains
+from spaces.asking import AskedTrial, contains, describe
 from spaces.declared import read_declaration
 from spaces.imported import import_module
 from spaces.objectives import DEFAULT_GOALS, Objective, goal_named, likely_direction, read_goal
@@ -196,14 +196,6 @@ class StrictTrial(AskedTrial):
         if not contains(distribution, self.given[name]):
             raise ValueError(f"parameter {name!r} must lie in {describe(distribution)}, got {self.given[name]!r}")
         return self.given[name]
-
-
-def describe(distribution: BaseDistribution) -> str:
-    """The range in words: `{plain, residual}`, `1..4`, `0.001..0.5 (log)`."""
-    if isinstance(distribution, CategoricalDistribution):
-        return "{" + ", ".join(map(str, distribution.choices)) + "}"
-    low, high, log = (getattr(distribution, field) for field in ("low", "high", "log"))
-    return f"{low}..{high}" + (" (log)" if log else "")
 
 
 def _names(trial: StrictTrial) -> str:

@@ -264,7 +264,7 @@ def test_the_baseline_stays_what_it_was_outside_a_narrower_range(made: Path):
 def test_scale_and_step_stay_those_of_the_present_range(made: Path):
     write_run(made / "x", resumed(made, "--set", "sgd_lr=0.1..0.3:step=0.1").run)
     found = resumed(made, "--set", "sgd_lr=0.1..0.5").run.ranges[1]
-    assert (found.text, found.log) == ("0.1..0.5 (step 0.1)", False)
+    assert (found.text, found.log) == ("0.1..0.5 in steps of 0.1", False)
 
 
 @pytest.mark.parametrize(

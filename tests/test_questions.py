@@ -20,8 +20,10 @@ from search.scheduling.constraints import Examination
 from search.scheduling.messages import EpochResult, Leg
 from search.scheduling.search import Search
 from search.session.checks import check
+from search.session.expecting import read_priors, resolve_priors
 from search.session.options import Options
 from search.session.questions import read_words, resolve
+from search.session.setting import read_set, resolve_set
 from search.storage.ledger import Ledger
 from search.storage.run import Question, Run, read_run, write_run
 from search.storage.trials import epochs_reached
@@ -335,3 +337,65 @@ def test_a_level_that_is_given_up_is_said_once_and_not_again_after_a_resume():
     again = Search(run, Ledger(storage, run), SPACE, examine=lambda config: Examination(), events=Told())
     assert again.next_leg("leg") is not None
     assert len(said) == 1
+
+
+def loose(trial: BaseTrial) -> dict[str, Any]:
+    return {
+        "ema_decay": trial.suggest_categorical("ema_decay", (0.0, 0.99)),
+        "width": trial.suggest_categorical("width", (100, 200)),
+        "code": trial.suggest_categorical("code", ("1e2", "100", 100, "x")),
+        "depth": trial.suggest_int("depth", 1, 4),
+        "dropout": trial.suggest_float("dropout", 0.0, 0.5, step=0.05),
+        "batch_norm": trial.suggest_categorical("batch_norm", (True, False)),
+        "flag": trial.suggest_categorical("flag", (True, 0)),
+        "block": trial.suggest_categorical("block", (None, "Plain")),
+    }
+
+
+LOOSE = parameters(loose)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("ema_decay", "0", 0.0), ("ema_decay", ".99", 0.99), ("width", "1e2", 100), ("width", "200.0", 200),
+        ("code", "100", "100"), ("code", "1e2", "1e2"), ("code", "100.0", 100), ("depth", "2.0", 2),
+        ("dropout", "0", 0.0), ("dropout", ".15", 0.15), ("batch_norm", "TRUE", True), ("batch_norm", "false", False),
+        ("flag", "0", 0), ("flag", "true", True), ("block", "none", None), ("block", "plain", "Plain"),
+    ],
+)  # fmt: skip
+def test_a_value_may_be_written_in_any_way(name: str, text: str, value: Any):
+    found = LOOSE[name].parse(text)
+    assert (found, type(found)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("batch_norm", "1", r"batch_norm must lie in \{True, False\}, got 1"),
+        ("flag", "1", r"flag must lie in \{True, 0\}, got 1"),
+        ("depth", "2.5", r"depth must lie in 1..4, got 2.5$"),
+        ("depth", "nan", r"depth must lie in 1..4, got nan$"),
+        ("dropout", "0.07", r"dropout must lie in 0.0..0.5 in steps of 0.05, got 0.07$"),
+        ("width", "150", r"width must lie in \{100, 200\}, got 150$"),
+    ],
+)
+def test_what_a_value_is_not_is_said_with_all_of_the_rule(name: str, text: str, message: str):
+    with pytest.raises(ValueError, match=message):
+        LOOSE[name].parse(text)
+
+
+def test_all_options_read_a_value_alike():
+    space = replace(SPACE, suggest=loose, baseline={
+        "ema_decay": 0.0, "width": 100, "code": "x", "depth": 1, "dropout": 0.0, "batch_norm": True, "flag": 0,
+        "block": None,
+    })  # fmt: skip
+    words = read_words(("ema_decay=0",), ("width=1e2,200.0",))
+    found = resolve(words, space, trials=40)
+    assert (found["fixed"], found["questions"][0].levels) == ({"ema_decay": 0.0}, (100, 200))
+    (prior,) = resolve_priors(read_priors(["width=1e2"], sampler="curves"), space, fixed={})
+    assert prior.values == (100,)
+    (chosen,) = resolve_set(read_set(["batch_norm=TRUE,False"]), space)
+    assert chosen.choices == (True, False)
+    (widths,) = resolve_set(read_set(["width=1e2,300"]), space)
+    assert [(width, type(width)) for width in widths.choices] == [(100, int), (300, int)]

@@ -16,11 +16,11 @@ from search.storage.requests import now, num_asked_for, requests_of
 from search.storage.run import Run, write_run
 from search.storage.study import open_study
 from search.storage.trials import is_infeasible, is_repeat
-from spaces.asking import contains, same_kind
+from spaces.asking import contains, describe, same_kind
 from spaces.changes import Prior, Range, ReplacedRange
 from spaces.levels import Parameter, parameters
 from spaces.ranges import as_stated, change, check_ends, distribution_of, range_of
-from spaces.space import Space, describe
+from spaces.space import Space
 
 
 def with_ranges(

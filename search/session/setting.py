@@ -132,7 +132,8 @@ def _range(wish: Wish, parameter: "Parameter") -> Range:
 
 def _choices(wish: Wish, parameter: "Parameter", stated: Sequence[Any]) -> Range:
     """A list in place of the choices of a space; only numbers may be new, since a text would mean nothing to it."""
-    from spaces.space import describe
+    from spaces.asking import describe
+    from spaces.levels import read_number, readings
 
     if wish.ends is not None:
         raise ValueError(f"{wish.name} has choices, {describe(parameter.ranges[0])}; list some: {wish.name}=A,B")
@@ -140,31 +141,35 @@ def _choices(wish: Wish, parameter: "Parameter", stated: Sequence[Any]) -> Range
     kind = int if all(isinstance(choice, int) for choice in stated) else float
     found = []
     for text in wish.values:
-        known = [choice for choice in stated if text in (str(choice), str(choice).lower())]
+        known = readings(text, parameter.ranges[0])
         if not known and not numbers:
             raise ValueError(f"{wish.name} must be some of {describe(parameter.ranges[0])}, got {text[:80]}")
-        found.append(known[0] if known else _number(text, kind))
+        found.append(known[0] if known else read_number(text, kind))
     return Range(parameter=wish.name, kind="categorical", choices=tuple(dict.fromkeys(found)))
 
 
 def _listed(wish: Wish, stated: "BaseDistribution") -> Range:
+    from spaces.levels import read_number
+
     kind = _kind(stated)
-    values = sorted(dict.fromkeys(_number(text, kind) for text in wish.values))
+    values = sorted(dict.fromkeys(read_number(text, kind) for text in wish.values))
     if len(values) < 2:
         raise ValueError(f"the values are equal; one value for all trials is --fix {wish.name}={values[0]}")
     return Range(parameter=wish.name, kind="categorical", choices=tuple(values))
 
 
 def _ranged(wish: Wish, stated: Any) -> Range:
+    from spaces.levels import read_number
+
     kind = _kind(stated)
     assert wish.ends is not None
-    low, high = (_number(text, kind) for text in wish.ends)
+    low, high = (read_number(text, kind) for text in wish.ends)
     if low == high:
         raise ValueError(f"the ends are equal; one value for all trials is --fix {wish.name}={low}")
     if low > high:
         raise ValueError(f"the low end comes first: {wish.name}={wish.ends[1]}..{wish.ends[0]}")
     log = wish.scale == "log" if wish.scale else stated.log and not wish.step
-    step = _number(wish.step, kind) if wish.step else None if log else stated.step
+    step = read_number(wish.step, kind) if wish.step else None if log else stated.step
     step = None if kind is int and step == 1 else step
     if log and step is not None:
         raise ValueError(":log and :step cannot be combined; leave one of them out")
@@ -181,15 +186,3 @@ def _kind(stated: "BaseDistribution") -> type:
     from optuna.distributions import IntDistribution
 
     return int if isinstance(stated, IntDistribution) else float
-
-
-def _number(text: str, kind: type) -> Any:
-    try:
-        value = float(text)
-    except ValueError:
-        raise ValueError(f"a number is needed, got {text[:80]!r}") from None
-    if not abs(value) < 1e300:
-        raise ValueError(f"a finite number is needed, got {text[:80]}")
-    if kind is int and value != int(value):
-        raise ValueError(f"a whole number is needed, got {text[:80]}")
-    return kind(value)
