@@ -34,6 +34,10 @@ class StateError(ValueError):
     """A state cannot be stored safely, or does not fit the training that restores it; the message names the part."""
 
 
+class RestoreError(RuntimeError):
+    """The `restore` of a class of the user's own has failed with a state that is sound; the cause is its error."""
+
+
 STANDARD_ERROR = "_se"
 """Suffix of the standard error of a metric in the record of an epoch."""
 KEPT_EPOCH, VALUE_NOW = "kept_epoch", "value_now"
@@ -93,7 +97,7 @@ class Trainable(Protocol):
         """Continue from `state`, which is from a training with the same configuration, budget and seed.
 
         Raises:
-            ValueError: the state is from a different training.
+            ValueError: the state is from a different training. In a class of your own, every error fails the trial.
         """
         ...
 

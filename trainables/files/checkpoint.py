@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from trainables.files.stores import MANIFEST, Store, UnreachableError, open_store
-from trainables.trainable import StateError
+from trainables.trainable import RestoreError, StateError
 
 _STATE = "state.pt"
 
@@ -109,6 +109,7 @@ def load_newest(where: str | Path | Store, *, use: Callable[[dict[str, Any]], No
         use: called with each state in turn; if it raises, the state is of a different training and skipped too.
 
     Raises:
+        RestoreError: `use` raised it: the state is sound, and the user's own code cannot continue from it.
         UnreachableError: an object store does not answer; it may contain checkpoints.
     """
     store = _opened(where)
@@ -135,10 +136,10 @@ class _DamagedError(Exception):
 
 
 def _try(use: Callable[[dict[str, Any]], None], state: dict[str, Any]) -> None:
-    """Call `use`; any error means damage, which may be deliberate, except errors for lack of memory."""
+    """Call `use`; any error means damage, which may be deliberate, except a lack of memory and errors of own code."""
     try:
         use(state)
-    except (MemoryError, torch.OutOfMemoryError):
+    except (MemoryError, torch.OutOfMemoryError, RestoreError):
         raise
     except StateError as error:
         raise _DamagedError(f"of a different training: {error}") from error

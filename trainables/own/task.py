@@ -16,7 +16,7 @@ from trainables.own.looprun import LoopRun
 from trainables.own.randomness import random_states, seed_everything, set_random_states
 from trainables.own.reported import checked
 from trainables.own.stored import from_plain, to_plain
-from trainables.trainable import MisuseError, Selection, Setting, StateError, Trainable, close
+from trainables.trainable import MisuseError, RestoreError, Selection, Setting, StateError, Trainable, close
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,13 +147,21 @@ class OwnTraining:
         """Continue where `state` was taken.
 
         Raises:
-            ValueError: it belongs to another training.
+            StateError: it belongs to another training.
+            RestoreError: the class itself fails to continue from it.
         """
         for name in ("epochs", "seed"):
             if state[name] != getattr(self._setting, name):
                 raise StateError(f"of a training with {name}={state[name]}")
         self.run._folder.write(state["files"])
-        self.inner.restore(from_plain(state["own"]))
+        own = from_plain(state["own"])
+        try:
+            self.inner.restore(own)
+        except (MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            where, what = f"{type(self.inner).__name__}.restore", f"{type(error).__name__}: {error}".removesuffix(": ")
+            raise RestoreError(f"{where} fails: {what}") from error
         if self.epoch != state["epoch"]:
             raise StateError(f"restore left epoch {self.epoch}, the state is of epoch {state['epoch']}")
         set_random_states(state["random"])
