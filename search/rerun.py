@@ -5,6 +5,8 @@ python -m search.rerun results/fashion --trial 12 --data-dir data
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,7 +26,7 @@ from search.process.arguments import (
     report_error,
     run_command,
 )
-from search.process.environment import named, only_allowed
+from search.process.environment import hint, named, only_allowed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +71,7 @@ def _rerun(options: Options) -> bool:
         " and trained again"
     )
     setting = _setting(run, trial)
-    with only_allowed(named(run.env, os.environ)):  # as in the search
+    with only_allowed(named(run.env, os.environ)), _reporting(space, trial):  # as in the search
         training = space.work.build(space.decode(trial.params), dataset, setting)
         gaps = _compare(training, trial, run, epochs=epochs)
         close(training)
@@ -84,6 +86,21 @@ def _rerun(options: Options) -> bool:
         verdict=verdict,
     )
     return not max(gaps)
+
+
+@contextmanager
+def _reporting(space: Any, trial: Any) -> Iterator[None]:
+    """Raise ValueError, in one line, where training code of the user's own fails."""
+    from spaces.guarded import CodeError, describe_error
+
+    try:
+        yield
+    except CodeError:
+        raise
+    except (Exception, SystemExit) as error:
+        if not space.own:
+            raise
+        raise CodeError(f"trial {trial.number} fails: {describe_error(error)}{hint(error)}") from error
 
 
 def _setting(run: Any, trial: Any) -> Any:

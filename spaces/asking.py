@@ -11,7 +11,7 @@ from optuna.distributions import (
     IntDistribution,
     check_distribution_compatibility,
 )
-from optuna.trial import FixedTrial
+from optuna.trial import BaseTrial, FixedTrial
 
 from spaces.changes import describe_range
 
@@ -63,6 +63,18 @@ class AskedTrial(FixedTrial):
             check_distribution_compatibility(self._asked[name], distribution)
         self._answers[name], self._asked[name] = value, distribution
         return value
+
+
+def pass_on(trial: BaseTrial, name: str, distribution: BaseDistribution) -> Any:
+    """The value that another trial gives to a parameter with this range."""
+    if isinstance(distribution, CategoricalDistribution):
+        return trial.suggest_categorical(name, distribution.choices)
+    if isinstance(distribution, IntDistribution):
+        return trial.suggest_int(
+            name, distribution.low, distribution.high, step=distribution.step, log=distribution.log
+        )
+    assert isinstance(distribution, FloatDistribution)
+    return trial.suggest_float(name, distribution.low, distribution.high, step=distribution.step, log=distribution.log)
 
 
 def same_kind(one: BaseDistribution, other: BaseDistribution) -> bool:

@@ -4,11 +4,11 @@ import importlib
 import importlib.machinery
 import importlib.util
 import sys
-import traceback
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
+from spaces.guarded import describe_error
 from spaces.origin import PACKAGES, SHIPPED, Origin, check
 from spaces.sources import read_sources
 
@@ -48,7 +48,7 @@ def import_module(origin: Origin) -> ModuleType:
             f' `if __name__ == "__main__":`'
         ) from None
     except Exception as error:
-        raise ValueError(f"{origin.file} cannot be imported: {_reason(error, origin)}") from error
+        raise ValueError(f"{origin.file} cannot be imported: {describe_error(error)}") from error
     finally:
         _importing.pop()
     _versions[name] = version
@@ -121,9 +121,3 @@ def _forget(name: str) -> None:
                     Path(compiled).unlink(missing_ok=True)
     if str(root) in sys.path:
         sys.path.remove(str(root))
-
-
-def _reason(error: Exception, origin: Origin) -> str:
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).is_relative_to(origin.root)]
-    where = f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}: " if frames else ""
-    return f"{where}{type(error).__name__}: {error}"

@@ -8,7 +8,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import BaseTrial
 
-from spaces.asking import AskedTrial, contains, describe
+from spaces.asking import AskedTrial, contains, describe, pass_on
 from spaces.changes import Range, ReplacedRange
 from spaces.levels import complete, parameters
 from spaces.space import Choice, Space, StrictTrial
@@ -61,12 +61,7 @@ class _Answered(AskedTrial):
         found = self._ranges.get(name, distribution)
         if isinstance(self._trial, StrictTrial):
             found = self._as_drawn(name, self._trial.given.get(name), found, distribution)
-        if isinstance(found, CategoricalDistribution):
-            return self._trial.suggest_categorical(name, found.choices)
-        if isinstance(found, IntDistribution):
-            return self._trial.suggest_int(name, found.low, found.high, step=found.step, log=found.log)
-        assert isinstance(found, FloatDistribution)
-        return self._trial.suggest_float(name, found.low, found.high, step=found.step, log=found.log)
+        return pass_on(self._trial, name, found)
 
     def _as_drawn(self, name: str, value: Any, present: BaseDistribution, stated: BaseDistribution) -> BaseDistribution:
         """The range in which a stored value lies: the present one, else the latest earlier one."""

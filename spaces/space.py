@@ -1,21 +1,20 @@
 """A search space: a pure function of an Optuna trial and its baseline; `Space.decode` reads stored parameters."""
 
-import hashlib
 import importlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-import optuna
-from optuna.distributions import BaseDistribution, distribution_to_json
+from optuna.distributions import BaseDistribution
 from optuna.trial import BaseTrial
 
 import spaces
 from spaces.asking import AskedTrial, contains, describe
 from spaces.declared import read_declaration
+from spaces.guarded import Guarded
 from spaces.imported import import_module
 from spaces.objectives import DEFAULT_GOALS, Objective, goal_named, likely_direction, read_goal
 from spaces.origin import Origin, functions_of, is_own, locate
@@ -97,14 +96,14 @@ class Space:
             got = " and ".join(given) or "none"
             raise ValueError(f"a Space needs exactly one of train=, task= and dataset=, got {got}")
         _check_callables(self)
+        _check_values(self)
         if self.own and (not isinstance(self.metric, str) or not self.metric):
             raise ValueError("a Space with your own code needs metric=, the name of the reported number to optimise")
         if self.direction not in ("maximize", "minimize", None):
             raise ValueError(f"direction must be 'maximize' or 'minimize', got {self.direction!r}")
-        if not isinstance(self.epochs, int) or self.epochs < 1:
+        if not _is_count(self.epochs):
             raise ValueError(f"epochs must be a whole number of at least 1, got {self.epochs!r}")
-        stated = 1 if self.min_epochs is None else self.min_epochs
-        if not isinstance(stated, int) or not 1 <= stated <= self.epochs:
+        if self.min_epochs is not None and not (_is_count(self.min_epochs) and self.min_epochs <= self.epochs):
             raise ValueError(
                 f"min_epochs must lie in [1, {self.epochs}], the epochs of a trial, got {self.min_epochs!r}"
             )
@@ -125,7 +124,7 @@ class Space:
             ValueError: that is no whole number of at least 1.
         """
         found = 1 if self.workers is None else self.workers(config)
-        if isinstance(found, bool) or not isinstance(found, int) or found < 1:
+        if not _is_count(found):
             raise ValueError(f"workers(config) must return a whole number of at least 1, got {found!r}")
         return found
 
@@ -202,6 +201,19 @@ def _names(trial: StrictTrial) -> str:
     return ", ".join(sorted(trial.distributions))
 
 
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _check_values(space: Space) -> None:
+    if not isinstance(space.baseline, Mapping) or not all(isinstance(name, str) for name in space.baseline):
+        example = '{"lr": 0.1}'
+        raise ValueError(f"baseline must have a value for each parameter, such as {example}, got {space.baseline!r}")
+    for name in ("dataset", "unit", "title"):
+        if not isinstance(getattr(space, name), str):
+            raise ValueError(f"{name} must be a text, got {getattr(space, name)!r}")
+
+
 def _check_callables(space: Space) -> None:
     for name in ("suggest", "train", "task", "data", "test", "costs", "workers"):
         value = getattr(space, name)
@@ -213,7 +225,7 @@ def _check_callables(space: Space) -> None:
 
 
 def load(name: str) -> Space:
-    """The space in the file `spaces/NAME.py`, or in a file or module of the user's own.
+    """The space in the file `spaces/NAME.py`, or in a file or module of the user's own, whose errors are CodeError.
 
     Raises:
         ValueError: there is no such space, and the line has the closest name; or its file cannot be used.
@@ -224,11 +236,17 @@ def load(name: str) -> Space:
         return getattr(importlib.import_module(f"spaces.{module}"), attribute)
     origin = locate(name)
     if origin.is_declared:
-        return _declared(origin)
+        return _guarded(_declared(origin))
     found = getattr(import_module(origin), origin.attribute, None)
     if not isinstance(found, Space):
         raise ValueError(f"{origin.attribute} in {origin.file} must be a rungwise Space, got a {type(found).__name__}")
-    return found
+    return _guarded(found)
+
+
+def _guarded(space: Space) -> Space:
+    """The space with its functions that are called outside of a training; an error of `data` is caught where it is."""
+    found = {name: getattr(space, name) for name in ("suggest", "costs", "workers")}
+    return replace(space, **{name: Guarded(function, name) for name, function in found.items() if function is not None})
 
 
 def _declared(origin: Origin) -> Space:
@@ -257,32 +275,3 @@ def decode(name: str, params: Mapping[str, Choice]) -> Any:
                 if space == name:
                     return load(earlier).decode(params)
         raise
-
-
-FINGERPRINT_DRAWS = 64
-"""Configurations that are drawn to find the parameters and ranges of a space."""
-
-
-def fingerprint(space: "Space") -> str:
-    """A hash of the parameters and ranges of a space; comments and names of functions in its file do not matter.
-
-    Raises:
-        ValueError: the space's `suggest` fails, or its baseline does not fit.
-    """
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    asked: set[str] = set()
-    for _ in range(FINGERPRINT_DRAWS):
-        trial = study.ask()
-        space.suggest(trial)
-        asked |= {f"{name} {distribution_to_json(d)}" for name, d in trial.distributions.items()}
-    _check_baseline(space)
-    objective = space.objective("classification")
-    asked |= {space.dataset, objective.metric, objective.direction}
-    return hashlib.sha256("\n".join(sorted(asked)).encode()).hexdigest()[:16]
-
-
-def _check_baseline(space: "Space") -> None:
-    try:
-        space.decode(space.baseline)
-    except ValueError as error:
-        raise ValueError(f"the baseline of the space is not valid: {error}") from error

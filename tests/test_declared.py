@@ -11,6 +11,7 @@ import spaces
 from search.storage.source_code import canonical, describe_change, describe_source, keep_source
 from spaces import space
 from spaces.declared import read_declaration
+from spaces.fingerprint import fingerprint
 from spaces.levels import complete, parameters
 from spaces.origin import short_name
 from tests.own_spaces import WHOLE
@@ -55,7 +56,7 @@ def test_a_file_is_a_space_like_one_in_python(tmp_path: Path):
     known = parameters(found.suggest)
     assert list(known) == ["lr", "width", "optimizer", "momentum", "nesterov"]
     assert [type(known[name].ranges[0]).__name__[:3] for name in known] == ["Flo", "Int", "Cat", "Flo", "Cat"]
-    assert space.fingerprint(found) == space.fingerprint(space.load(str(tmp_path / "my-space.yaml")))
+    assert fingerprint(found) == fingerprint(space.load(str(tmp_path / "my-space.yaml")))
 
 
 def test_a_parameter_is_used_only_where_its_condition_holds(tmp_path: Path):
@@ -77,7 +78,7 @@ def test_json_says_the_same(tmp_path: Path):
     declared = read_declaration(write(tmp_path))
     content = {**declared.settings.values}
     path = write(tmp_path, json.dumps(content, indent=1), "space.json")
-    assert space.fingerprint(space.load(str(path))) == space.fingerprint(space.load(str(tmp_path / "my-space.yaml")))
+    assert fingerprint(space.load(str(path))) == fingerprint(space.load(str(tmp_path / "my-space.yaml")))
 
 
 def test_the_file_and_its_code_are_named_kept_and_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -218,8 +218,8 @@ def test_a_function_that_cannot_be_written_says_so(tmp_path: Path, monkeypatch: 
 
 
 def test_a_space_in_a_module_is_called_as_the_command_would(tmp_path: Path):
-    space = load(str(write_own(tmp_path, "referred")))
-    assert reference_of(space, folder=tmp_path, name="n") == f"{tmp_path / 'referred.py'}:SPACE"
+    load(str(write_own(tmp_path, "referred")))
+    assert reference_of(sys.modules["referred"].SPACE, folder=tmp_path, name="n") == f"{tmp_path / 'referred.py'}:SPACE"
     assert reference_of(SPACE, folder=tmp_path, name="n") == "digits_arch"
     loose = Space(suggest=write_space, train=write_space, baseline={}, metric="m", epochs=1)
     with pytest.raises(ValueError, match="must be a variable at the top of your file or notebook"):

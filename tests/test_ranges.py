@@ -23,9 +23,10 @@ from search.storage.run import read_run
 from search.storage.space import space_of
 from search.storage.study import new_run
 from spaces.changes import Range
+from spaces.fingerprint import fingerprint
 from spaces.levels import parameters
 from spaces.ranges import as_stated, change, check_ends, describe_changes, nearest
-from spaces.space import Space, fingerprint
+from spaces.space import Space
 from tests.ledgers import make_run
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)

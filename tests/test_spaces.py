@@ -12,6 +12,7 @@ import torch
 
 import spaces
 from spaces import space
+from spaces.fingerprint import fingerprint as found_in
 from spaces.space import Space
 from tests.columns import table
 from tests.pictures import make_images
@@ -150,7 +151,7 @@ def test_an_unknown_space_names_the_nearest() -> None:
 def test_a_run_of_an_earlier_release_searches_the_definition_that_it_began_with(name: str, fingerprint: str) -> None:
     earlier = spaces.as_begun(name, fingerprint)
     chosen, found = space.load(earlier), partial(space.decode, name)  # as an exported model is read
-    assert space.fingerprint(chosen) == fingerprint != space.fingerprint(space.load(name))
+    assert found_in(chosen) == fingerprint != found_in(space.load(name))
     stated = spaces.stated(earlier)
     assert {"dataset", "epochs"} <= set(stated)
     assert {fact: getattr(chosen, fact) for fact in stated} == stated

@@ -14,6 +14,7 @@ import optuna
 
 import spaces.space
 from search.diagnosis import trainings
+from search.diagnosis.counterpart import Counterpart
 from search.diagnosis.finding import Finding
 from search.diagnosis.trainings import REPORTED, Setup, Straight
 from search.process.disk import size
@@ -21,11 +22,14 @@ from search.process.environment import hint, named, only_allowed
 from search.process.quiet import quietly
 from search.process.silence import doing
 from search.process.text import counted
-from search.storage.source_code import canonical, describe_error
+from search.storage.run import load_data
+from search.storage.source_code import canonical
+from spaces.fingerprint import fingerprint
+from spaces.guarded import describe_error
 from spaces.levels import parameters
 from spaces.objectives import likely_direction
 from spaces.space import Space
-from trainables.trainable import Selection, Setting
+from trainables.trainable import RestoreError, Setting
 
 Apart = Callable[..., Any]
 """Calls a function with its arguments in a process of its own."""
@@ -47,31 +51,28 @@ def examine_own(reference: str, *, env: Sequence[str] = (), apart: Apart | None 
     apart = apart or partial(_in_process, named(env, os.environ))
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     space = spaces.space.load(reference)
+    fingerprint(space)  # checks the ranges and the baseline
+    counterpart = Counterpart(canonical(reference), space, variables=named(env, os.environ), thorough=True)
     other = _drawn(space)
     yield Finding(
         what="your code",
         found=f"{reference}: the baseline is valid, {counted(len(parameters(space.suggest)), 'hyperparameter')}",
     )
     yield from _check_direction(space)
-    try:
-        data = space.work.load(Selection())
-        packed = space.work.pack(data)
-    except Exception as error:
-        raise ValueError(f"data() fails: {describe_error(error)}") from error
+    yield from _check_ranges(counterpart)
+    packed = space.work.pack(load_data(space))
     with tempfile.TemporaryDirectory(prefix="rungwise-") as folder:
         setting = Setting(epochs=max(2, space.epochs), seed=1)
         setup = Setup(space=canonical(reference), packed=packed, setting=setting, folder=Path(folder))
         try:
             straight = apart(trainings.train_straight, setup, dict(space.baseline), other)
+            yield from _check_other(straight, other)
+            yield from _check_costs(straight, space)
+            yield from _check_bits(setup, dict(space.baseline), straight, apart=apart, metric=space.metric)
+            yield from _check_metric(setup, dict(space.baseline), straight, space, apart=apart)
         except Exception as error:
-            raised, *printed = getattr(error, "__notes__", [describe_error(error)])
-            found = f"the baseline fails: {raised}" + (f" ({printed[0]})" if printed else "")
-            yield Finding(what="training", found=found, do="correct this; otherwise every trial fails", fatal=True)
-            return
-        yield from _check_other(straight, other)
-        yield from _check_costs(straight, space)
-        yield from _check_bits(setup, dict(space.baseline), straight, apart=apart, metric=space.metric)
-        yield from _check_metric(setup, dict(space.baseline), straight, space, apart=apart)
+            do = "correct this; otherwise every trial fails"
+            yield Finding(what="training", found=f"the baseline fails: {_noted_in(error)}", do=do, fatal=True)
 
 
 def _in_process(variables: dict[str, str], function: Callable[..., Any], *arguments: Any) -> Any:
@@ -92,10 +93,14 @@ def _noted(function: Callable[..., Any], *arguments: Any) -> Any:
         raise
 
 
+def _noted_in(error: Exception) -> str:
+    raised, *printed = getattr(error, "__notes__", [describe_error(error)])
+    return raised + (f" ({printed[0]})" if printed else "")
+
+
 def _drawn(space: Space) -> dict[str, Any]:
     """A configuration that is not the baseline."""
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=random.Random(1).randrange(1000)))
-    space.decode(space.baseline)
     trial = study.ask()
     space.suggest(trial)
     return dict(trial.params)
@@ -106,6 +111,15 @@ def _check_direction(space: Space) -> Iterator[Finding]:
     if space.direction and likely and likely != space.direction:
         found = f"{space.metric!r} will be {space.direction}d"
         yield Finding(what="direction", found=found, do=f"do you mean direction={likely!r}?")
+
+
+def _check_ranges(counterpart: Counterpart) -> Iterator[Finding]:
+    with doing("importing your code"):
+        try:
+            counterpart.check()
+        except ValueError as error:
+            found, _, do = str(error).partition("; ")
+            yield Finding(what="suggest", found=found, do=do, fatal=True)
 
 
 def _check_other(found: Straight, other: dict[str, Any]) -> Iterator[Finding]:
@@ -152,8 +166,9 @@ def _check_bits(
     yield from _check_leaks(straight, [one for one in straight.leaked if one not in noise], is_repeatable=not again)
     try:
         paused = apart(trainings.train_after_pause, setup, params, straight.records)
-    except ValueError as error:
-        yield Finding(what="pause", found=f"the state cannot be restored: {error}", do="see above", fatal=True)
+    except (ValueError, RestoreError) as error:
+        found = f"the state cannot be restored: {_noted_in(error) if isinstance(error, RestoreError) else error}"
+        yield Finding(what="pause", found=found, do="see above", fatal=True)
         return
     paused = [one for one in paused if one not in noise]
     if paused and not again:

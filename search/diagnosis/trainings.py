@@ -17,7 +17,7 @@ import torch
 
 import spaces.space
 from search.process.environment import hint
-from search.storage.source_code import describe_error
+from spaces.guarded import describe_error
 from spaces.origin import locate
 from trainables.files import checkpoint
 from trainables.own.loop import Loop

@@ -7,8 +7,9 @@ import torch
 from search.process.environment import hint
 from search.scheduling.messages import EpochResult
 from search.storage.logs import KEPT_BYTES, shorten
+from spaces.guarded import CodeError
 from trainables.files.stores import UnreachableError
-from trainables.trainable import Diverged, MisuseError, OutOfMemory, StateError
+from trainables.trainable import Diverged, MisuseError, OutOfMemory, RestoreError, StateError
 
 
 class StorageError(Exception):
@@ -27,13 +28,24 @@ _KINDS: dict[type[BaseException], str] = {
     StorageError: "storage",
     UnreachableError: "storage",
     Diverged: "diverged",
+    RestoreError: "error",
     OutOfMemory: "out of memory",
     torch.OutOfMemoryError: "out of memory",
     MemoryError: "out of memory",
 }
 
 
-_PLAIN = (Diverged, OutOfMemory, StorageError, UnreachableError, MisuseError, StateError, WorkerFailure)
+_PLAIN = (
+    Diverged,
+    OutOfMemory,
+    StorageError,
+    UnreachableError,
+    MisuseError,
+    StateError,
+    RestoreError,
+    WorkerFailure,
+    CodeError,
+)
 """Errors whose message is complete without the name of the class."""
 
 
@@ -55,7 +67,8 @@ def failure(error: BaseException, *, kind: str, notices: list[str]) -> EpochResu
         )
     kind = next((name for cause, name in _KINDS.items() if isinstance(error, cause)), kind)
     if not isinstance(error, _PLAIN):
-        message = f"{type(error).__name__}: {message}".removesuffix(": ") + hint(error)
+        message = f"{type(error).__name__}: {message}".removesuffix(": ")
+    message += hint(error)
     is_clear = isinstance(error, Diverged | StorageError | UnreachableError)  # a traceback would explain nothing
     log = "" if is_clear else "".join(traceback.format_exception(error))
     log = shorten(log.encode("utf-8", errors="backslashreplace"), each=KEPT_BYTES).decode("utf-8", errors="replace")

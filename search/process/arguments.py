@@ -160,8 +160,9 @@ def answering(main: Callable[[list[str]], int]) -> Callable[[list[str] | None], 
         except Stopped as stop:
             answer({"exit_code": stop.code, "error": str(stop)})
             raise
-        except Exception as error:
-            answer({"exit_code": BROKEN_OFF, "error": f"{type(error).__name__}: {error_line(error)}"})
+        except (Exception, SystemExit) as error:
+            code = _code_of(error) if isinstance(error, SystemExit) else BROKEN_OFF
+            answer({"exit_code": code, "error": f"{type(error).__name__}: {error_line(error)}"})
             raise
         finally:
             drain_all()
@@ -193,6 +194,13 @@ def answering_errors(main: Callable[[list[str]], int]) -> Callable[[list[str] | 
     return answered
 
 
+def _code_of(stop: SystemExit) -> int:
+    """The exit code of a process that ends with this exception."""
+    if isinstance(stop.code, int):
+        return stop.code
+    return BROKEN_OFF if stop.code else DONE
+
+
 def _why(code: int) -> str | None:
     """What can be said of an exit code alone."""
     if code - SIGNALLED in STOP_SIGNALS:
@@ -212,7 +220,7 @@ def say_error(reason: str) -> None:
     add_to_answer(error=reason)
 
 
-def error_line(error: Exception) -> str:
+def error_line(error: BaseException) -> str:
     """The error in one line, without secrets and control characters."""
     reason = str(error)
     if isinstance(error, OSError) and error.filename is not None and error.strerror:

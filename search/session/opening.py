@@ -19,9 +19,9 @@ from search.storage.run import KeptEpoch, Run, read_run
 from search.storage.source_code import canonical, describe_source
 from search.storage.study import check_database
 from spaces import split_name
+from spaces.fingerprint import fingerprint
 from spaces.origin import is_own, short_name
 from spaces.ranges import as_stated
-from spaces.space import fingerprint
 from spaces.variants import describe_variant, variant_for_classes, variant_for_numbers
 from trainables.data.options import ImageOptions, TableOptions
 from trainables.data.split import SplitRule

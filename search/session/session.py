@@ -14,27 +14,24 @@ from rich.markup import escape
 from sqlalchemy.exc import SQLAlchemyError
 
 import spaces.space
+from search.diagnosis.counterpart import Counterpart, begin_counterpart
 from search.execution.feed import logged
 from search.execution.launch import Launch
 from search.execution.loggers import where_to_look
-from search.execution.slots import differences
-from search.forecast.preview import keep_forecast, kept_forecast, show_data, show_preview
-from search.forecast.retraining import asked
+from search.forecast.preview import keep_forecast, kept_forecast, show_preview
 from search.process.answer import answer
 from search.process.arguments import error_line
 from search.process.signals import first_signal
-from search.process.text import counted, printable
 from search.runtime.guard import RayLostError
 from search.runtime.machine import provenance
 from search.runtime.mps import Mps
 from search.runtime.resources import Resources
-from search.scheduling.baseline import describe_reduction
 from search.scheduling.checkpoints import check_storage
-from search.scheduling.configurations import describe_few
 from search.scheduling.constraints import make_examiner
 from search.scheduling.messages import Events
 from search.scheduling.search import Search
 from search.session import changing, opening, questions
+from search.session.announcing import announce
 from search.session.closing import close, report_fatal, say_stopped
 from search.session.console import Output, SearchConsole
 from search.session.expecting import check_priors_kept, resolve_priors
@@ -48,6 +45,7 @@ from search.session.taking import check_from_kept, take
 from search.session.tradeoffs import check_objectives_kept, resolve_second
 from search.session.tries import with_plan
 from search.storage import source_code
+from search.storage.checking import as_json
 from search.storage.folder import new_name
 from search.storage.lease import hold_study
 from search.storage.ledger import Ledger
@@ -57,7 +55,7 @@ from search.storage.run import Run, data_of, load_data
 from search.storage.space import space_of
 from search.storage.study import new_run, open_study
 from spaces.origin import short_name
-from spaces.ranges import change, check_ends, describe_changes
+from spaces.ranges import change, check_ends
 from spaces.second import read_objectives
 from spaces.space import Space
 from trainables.files.stores import UnreachableError
@@ -78,6 +76,8 @@ class Session:
     """What the space's task has loaded: a `Dataset`, or `OwnData`."""
     resources: Resources
     new: bool
+    counterpart: Counterpart | None = None
+    """Of a new search of the user's own space: whether another process has the same ranges."""
     mps: Mps | None = None
     """How trials that share a GPU use MPS; None without it."""
 
@@ -98,6 +98,7 @@ class Session:
 
     def preview(self) -> None:
         """Show what would be searched and how long it would take; a new run that follows remembers the forecast."""
+        self._check_counterpart()
         run, space, examine = self.run, self.space, make_examiner(self.run, self.dataset, space=self.space)
         given: dict[str, Any] = {"examine": examine, "study": None if self.new else open_study(self.run_dir)}
         forecast, draws = show_preview(run, space, self.dataset, self.resources, **given, console=Output())
@@ -190,6 +191,7 @@ class Session:
     def _begin(self, stack: ExitStack, held: BaseStorage | None) -> BaseStorage:
         console = Output()
         if held is None:
+            self._check_counterpart()
             new_run(self.run_dir, self.run)
             stack.enter_context(RunLock(self.run_dir, force=self.options.force))
             held = hold_study(stack, self.run_dir, self.run)
@@ -198,33 +200,16 @@ class Session:
         for line in self._keep_code():
             console.print(f"note: {escape(line)}", soft_wrap=True)
         run = self.run
-        console.print(
-            f"{'searching' if self.new else 'resuming'} {escape(run.subject)}: {counted(run.trials, 'trial')} of up to"
-            f" {counted(run.epochs, 'epoch')}, rungs {' '.join(map(str, run.rungs))}, {self.resources.at_once}"
-            f" with {self.resources.described} each",
-            soft_wrap=True,
-        )
-        if self.new and len(run.rungs) == 1 and run.pruner == "asha" and run.epochs > 1:
-            console.print(
-                f"note: the first rung is the last epoch, so every trial is trained to the end; --min-epochs"
-                f" {max(1, run.epochs // 3)} would stop weak ones early",
-                soft_wrap=True,
-            )
-        if not self.space.own:
-            show_data(self.dataset, console=console)
-        elif self.space.direction is None:
-            console.print(f"{escape(run.metric)} is {run.direction}d, judging by its name; set Space(direction=...)")
-        for line in (*describe_changes(self.space), *describe_few(run, self.space), *asked(run)):
-            console.print(escape(printable(line)), soft_wrap=True)
-        if self.new and (reduction := describe_reduction(run, self.space)):
-            console.print(escape(printable(reduction)), soft_wrap=True)
-        if not self.new and (changed := differences(run, self.resources)):
-            console.print(f"note: {changed}", soft_wrap=True)
+        announce(run, self.space, self.dataset, resources=self.resources, new=self.new, console=console)
         console.print(f"run folder: {escape(str(self.run_dir))}", soft_wrap=True)
         if logs := where_to_look(run.logger, self.run_dir):
             console.print(escape(logs), soft_wrap=True)
         console.print(f"if interrupted: {escape(self.resume)}", style="dim", soft_wrap=True)
         return held
+
+    def _check_counterpart(self) -> None:
+        if self.counterpart is not None:
+            self.counterpart.check()
 
     def _keep_code(self) -> list[str]:
         """Keep the user's own code in the run folder, and return notes about it for the user."""
@@ -237,6 +222,7 @@ class Session:
 
 def _open_new(options: Options, resources: Resources) -> Session:
     space = spaces.space.load(options.space)
+    counterpart = begin_counterpart(options.space, space, env=options.env)
     if not opening.has_variants(space):
         resolve_set(options.wishes, space)  # a mistake is reported before the data are read
     name = options.name or new_name(short_name(options.space))
@@ -270,9 +256,9 @@ def _open_new(options: Options, resources: Resources) -> Session:
     run = replace(run, earlier=take(options.earlier, runs_dir=options.runs_dir, run=run, space=space))
     run = with_plan(run, space, examine, tries=options.tries)
     run = replace(run, forecast=kept_forecast(options.runs_dir, run))
-    return Session(
-        options=options, run=run, run_dir=run_dir, space=space, dataset=dataset, resources=resources, new=True
-    )
+    as_json(run)  # an error comes before anything starts
+    told = {"options": options, "run": run, "run_dir": run_dir, "space": space, "counterpart": counterpart}
+    return Session(**told, dataset=dataset, resources=resources, new=True)
 
 
 def _open_old(options: Options, resources: Resources | None, *, given: Collection[str]) -> Session:

@@ -1,9 +1,10 @@
-"""Builds a dataclass from JSON, and checks every value against the annotation of its field: type, range, choices."""
+"""A dataclass as JSON and back, with every value checked against the annotation of its field: type, range, choices."""
 
+import json
 import re
 import types
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from functools import cache
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -44,6 +45,23 @@ def build(kind: type[Built], stored: Mapping[str, Any], *, name: str = "") -> Bu
             f"{', '.join(inner + field for field in missing[:3])} {'is' if len(missing) == 1 else 'are'} missing"
         )
     return kind(**{field: _value(hints[field], stored[field], inner + field) for field in hints if field in stored})
+
+
+def as_json(value: Any) -> str:
+    """The JSON of a dataclass, from which `build` makes it again.
+
+    Raises:
+        ValueError: it would be another one, or cannot be built.
+    """
+    try:
+        text = json.dumps(asdict(value), indent=2)
+        again = build(type(value), json.loads(text))
+    except TypeError as error:
+        raise ValueError(f"{type(value).__name__} cannot be stored: {error}") from None
+    for field in fields(value):
+        if (kept := getattr(again, field.name)) != (stated := getattr(value, field.name)):
+            raise ValueError(f"{field.name} cannot be stored: {stated!r} would be read as {kept!r}"[:300])
+    return text
 
 
 @cache

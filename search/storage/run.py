@@ -1,18 +1,18 @@
 """run.json: what a search was asked to do, and how the data of a run are read."""
 
 import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from search.process.secrets import HIDDEN, redact_command, redact_url
-from search.storage.checking import Pattern, Range, build
+from search.storage.checking import Pattern, Range, as_json, build
 from search.storage.earlier import Earlier
 from search.storage.folder import check_run
-from search.storage.source_code import describe_error
 from spaces import as_begun
 from spaces.changes import Prior, ReplacedRange, Scalar
 from spaces.changes import Range as SetRange
+from spaces.guarded import describe_error
 from spaces.objectives import Constraint, Direction, Objective
 from spaces.origin import short_name
 from spaces.second import Second
@@ -204,9 +204,9 @@ def rungs(min_epochs: int, reduction_factor: int, *, epochs: int) -> tuple[int, 
 
 
 def write_run(run_dir: Path, run: Run) -> None:
-    """Write run.json, completely or not at all. The URLs of an older run stay, so that it can be resumed."""
+    """Write run.json, completely or not at all; ValueError if it cannot hold the run. URLs of an older run stay."""
     kept = {name: url for name, url in _stored_urls(run_dir).items() if redact_url(url) == getattr(run, name)}
-    write_whole(run_dir / "run.json", json.dumps(asdict(run) | kept, indent=2, default=str) + "\n")
+    write_whole(run_dir / "run.json", as_json(replace(run, **kept)) + "\n")
 
 
 def read_run(run_dir: str | Path) -> Run:
@@ -244,7 +244,7 @@ def load_data(space: "Space", **selected: Any) -> Any:
     """
     try:
         return space.work.load(Selection(**selected))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if not space.own:
             raise
         raise ValueError(f"data() fails: {describe_error(error)}") from error

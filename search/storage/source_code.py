@@ -1,8 +1,6 @@
-"""The user's own code in a run: stored beside the study, compared when the run resumes, named in its errors."""
+"""The user's own code in a run: stored beside the study, and compared when the run resumes."""
 
-import os
 import shutil
-import traceback
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +8,6 @@ from spaces.origin import is_own, locate
 from spaces.sources import read_sources
 
 FOLDER = "source"
-_OURS = Path(__file__).resolve().parents[2]
-_NOT_THEIRS = ("site-packages", os.path.dirname(os.__file__), "<frozen", f"{_OURS}/trainables/", f"{_OURS}/search/")
-"""Parts of the paths of files that are not the user's: of libraries, of Python, of Rungwise."""
 
 
 def canonical(reference: str) -> str:
@@ -89,15 +84,6 @@ def check_code_exists(run_dir: Path, reference: str) -> None:
         raise ValueError(
             f"the code of this run is no longer at {reference}{again}; put it back, or give its new place with --space"
         ) from None
-
-
-def describe_error(error: BaseException) -> str:
-    """An error of the user's own code in one line, with the file and line of their code, not of a library."""
-    frames = traceback.extract_tb(error.__traceback__)
-    theirs = [frame for frame in frames if not any(part in frame.filename for part in _NOT_THEIRS)]
-    frame = (theirs or frames or [None])[-1]
-    where = f"{Path(frame.filename).name}, line {frame.lineno}: " if frame else ""
-    return " ".join(f"{where}{type(error).__name__}: {error}".split())[:500]
 
 
 def _kept(folder: Path) -> dict[str, bytes]:

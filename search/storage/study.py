@@ -126,7 +126,8 @@ def new_run(run_dir: Path, run: Run) -> None:
     """Create the folder of a new run: it is prepared under another name and renamed, so that it is never incomplete.
 
     Raises:
-        ValueError: something with that name exists, which stays as it is, or the folder cannot be written.
+        ValueError: something with that name exists, which stays as it is, or the folder cannot be written or hold the
+            run.
     """
     check_free(run_dir)
     with ExitStack() as stack:
@@ -135,5 +136,5 @@ def new_run(run_dir: Path, run: Run) -> None:
             partial = stack.enter_context(new_folder(run_dir))
         except OSError as error:
             raise cannot_make(run_dir.parent, error.strerror) from None
-        create_study(partial, run)
         write_run(partial, run)
+        create_study(partial, run)
