@@ -51,5 +51,11 @@ def describe_error(error: BaseException) -> str:
     return " ".join(f"{where}{type(error).__name__}: {error}".removesuffix(": ").split())[:500]
 
 
+def reason_of(error: Exception) -> str:
+    """Why a configuration is refused, in one line: what a ValueError says, or where the user's own code failed."""
+    said = " ".join(f"{error}".split())[:500] if isinstance(error, ValueError) else ""
+    return said or describe_error(error)
+
+
 def _is_theirs(frame: traceback.FrameSummary) -> bool:
     return not any(part in frame.filename for part in _NOT_THEIRS)

@@ -3,28 +3,34 @@
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from optuna.exceptions import StorageInternalError
-from optuna.trial import TrialState
+from optuna.trial import BaseTrial, TrialState
 
 from analysis.studies.rows import STOPPED, UNFINISHED
 from analysis.studies.trials import read_trials
+from search.forecast.begun import Begun
+from search.scheduling.constraints import Examination
 from search.storage.events import read_events
 from search.storage.ledger import Ledger
 from search.storage.presence import StudyLostError
 from search.storage.requests import Request, num_asked_for, requests_in
+from search.storage.run import Planned
 from search.storage.study import open_study
-from tests.benches import Bench
+from spaces.space import Space
+from tests.benches import SPACE, Bench
 from tests.ledgers import make_run
 from tests.steered import BETWEEN_LEGS, Script, answers, killed_at, request, said, table, train_steered
 from tests.stories import check_story
+from trainables.training.config import TrainConfig
 
 POINTS = (
     "request:0", "request:1", *(f"answered:{n}" for n in (1, 2, 3, 5, 6, 7)), "sampled:5", "sampled:7", "sampled:8",
-    "reported:13", "recorded:30",
+    "reported:13", "recorded:30", "write:3", "write:14", "write:15", "write:29", "write:30", "write:44",
 )  # fmt: skip
 WITHIN: Script = (
     (10, Request(verb="pause", trial=1)),
@@ -262,6 +268,68 @@ def test_what_cannot_be_done_is_refused_with_the_rule_and_changes_nothing(
         raise ValueError(answer.answer)
     assert table(tmp_path) == before
     assert bench.search.fatal is None
+
+
+def _fails(error: Exception) -> Space:
+    """A space whose code refuses lr = 0.5 with this error."""
+
+    def suggest(trial: BaseTrial) -> TrainConfig:
+        if trial.suggest_float("lr", 0.01, 1.0, log=True) == 0.5:
+            raise error
+        return SPACE.suggest(trial)
+
+    return replace(SPACE, suggest=suggest)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (AssertionError("width must be a multiple of heads"), "AssertionError: width must be a multiple of heads"),
+        (KeyError("heads"), "KeyError: 'heads'"),
+        (ValueError(""), "ValueError:"),
+    ],
+)
+@pytest.mark.parametrize(
+    "fields",
+    [{"verb": "clone", "trial": 0, "changes": {"lr": "0.5"}}, {"verb": "add", "configurations": [{"lr": 0.5}]}],
+)
+def test_a_request_that_the_code_of_the_space_refuses_with_any_error_is_refused(
+    error: Exception, said: str, fields: dict[str, Any], tmp_path: Path
+):
+    bench, _ = begun(tmp_path, searched=_fails(error))
+    request(tmp_path, **fields)
+    bench.search.steer()
+    (answer,) = answers(tmp_path)
+    assert answer.state == "refused"
+    assert answer.answer.startswith("test_steering.py, line ")
+    assert answer.answer.endswith(said)
+    assert not Bench(tmp_path, plan=(), searched=_fails(error)).search.stopping
+
+
+def test_what_is_added_takes_the_place_of_sampled_trials_and_not_of_planned_ones(tmp_path: Path):
+    plan = tuple(Planned(params={"lr": lr}, tag=tag) for lr, tag in ((0.1, "baseline"), (0.2, "try-1"), (0.3, "try-2")))
+    settings: dict[str, Any] = {"plan": plan, "pruner": "none", "trials": 3}
+    bench = Bench(tmp_path, **settings)
+    trial, _ = bench.ask()  # type: ignore[misc]
+    request(tmp_path, verb="add", configurations=({"lr": 0.6}, {"lr": 0.7}))
+    bench.search.steer()
+    assert Begun.read(open_study(tmp_path), bench.run, SPACE, lambda _: Examination()).num_in_all == 5
+    while bench.epoch(trial, bench.search.position(trial.trial_id)[1] + 1, 0.5):
+        pass
+    Bench(tmp_path, **settings).train()
+    tags = [trial.user_attrs.get("tag") for trial in open_study(tmp_path).trials]
+    assert tags == ["baseline", "ctl-1/1", "ctl-1/2", "try-1", "try-2"]
+
+
+def test_a_search_that_is_to_finish_begins_no_planned_trial(tmp_path: Path):
+    plan = tuple(Planned(params={"lr": lr}) for lr in (0.1, 0.2, 0.3))
+    bench = Bench(tmp_path, plan=plan, pruner="none", trials=3)
+    bench.ask()
+    request(tmp_path, verb="add", configurations=({"lr": 0.6}, {"lr": 0.7}))
+    request(tmp_path, verb="finish")
+    bench.search.steer()
+    Bench(tmp_path, plan=plan, pruner="none", trials=3).train()
+    assert [trial.params["lr"] for trial in open_study(tmp_path).trials] == [0.1, 0.6, 0.7]
 
 
 def test_a_trial_is_paused_or_stopped_once(tmp_path: Path):

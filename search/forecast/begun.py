@@ -57,7 +57,7 @@ class Begun:
         search = Search(run, Ledger(storage, run), space, examine=examine, events=Silent())
         ledger, running = search.ledger, [t.number for t in search.trials if t.state == TrialState.RUNNING]
         num_added, num_waiting = len(ledger.trials) - len(stored), len(ledger.waiting)
-        num_open = 0 if search.outlook.all_begun else search.steering.trials - ledger.num_asked
+        num_open = 0 if search.outlook.all_begun else search.steering.num_open
         return cls(
             trials=tuple(ledger.trials),
             unfinished=tuple(ledger.trial(number) for number in sorted(search.steering.released(running))),

@@ -11,7 +11,7 @@ from search.algorithms.candidates import agrees
 from search.process.text import counted
 from search.storage.run import Run
 from spaces.finite import all_configurations
-from spaces.levels import complete, parameters
+from spaces.levels import complete, parameters, same
 from spaces.space import Space
 from trainables.data.names import did_you_mean
 
@@ -26,17 +26,22 @@ def completed(stated: Mapping[str, Any], *, base: Mapping[str, Any], run: Run, s
     Raises:
         ValueError: the space has no such parameter or value, or --fix or --question do not allow it.
     """
-    held = {name: (value,) for name, value in run.fixed.items()}
-    held |= {question.parameter: question.levels for question in run.questions}
-    for name, values in held.items():
-        if name in stated and stated[name] not in values:
-            allowed = " or ".join(map(str, values))
-            raise ValueError(f"{name} must be {allowed}, as --fix and --question say, got {stated[name]}")
+    check_held(stated, run)
     params = complete(space.suggest, {**base, **stated})
     for name in stated:
         if name not in params:
             raise ValueError(_unused(name, space))
     return params
+
+
+def check_held(stated: Mapping[str, Any], run: Run) -> None:
+    """Raise ValueError if one of these values is not one that --fix or --question allows."""
+    held = {name: (value,) for name, value in run.fixed.items()}
+    held |= {question.parameter: question.levels for question in run.questions}
+    for name, values in held.items():
+        if name in stated and not any(same(stated[name], value) for value in values):
+            allowed = " or ".join(map(str, values))
+            raise ValueError(f"{name} must be {allowed}, as --fix and --question say, got {stated[name]}")
 
 
 def parsed(texts: Mapping[str, str], *, space: Space) -> dict[str, Any]:

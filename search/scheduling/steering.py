@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
+from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from search.process.text import counted
@@ -16,11 +17,14 @@ from search.scheduling.baseline import stated_baseline
 from search.scheduling.configurations import completed, parsed
 from search.scheduling.constraints import Examination, Examine
 from search.storage.ledger import Ledger
-from search.storage.requests import BY_REQUEST, CLONED_FROM, Request, now, num_asked_for
+from search.storage.requests import BY_REQUEST, CLONED_FROM, Request, ends, now, num_asked_for
 from search.storage.run import Run
 from search.storage.trials import epochs_reached, is_infeasible, last_epoch
+from spaces.guarded import reason_of
 from spaces.space import Space
 
+_Found = tuple[dict[str, Any], Mapping[str, BaseDistribution], Examination]
+"""A configuration, the ranges of its parameters, and what is known of it."""
 _ENDED = {TrialState.COMPLETE: "finished", TrialState.PRUNED: "stopped", TrialState.FAIL: "failed"}
 
 
@@ -42,14 +46,21 @@ class Steering:
         self._pauses: dict[int, int] = {}
         self._stops: dict[int, int] = {}
         """Trial -> the last epoch before it is paused, or stopped."""
-        self._num_answered = 0
+        self._num_answered, self._is_finishing = 0, False
         for request in ledger.requests():
             self._follow(request)
 
     @property
     def all_asked(self) -> bool:
-        """Whether no new trial will be sampled."""
-        return self._ledger.num_asked >= self.trials
+        """Whether no new trial will begin, except those that a person asks for."""
+        return self.num_open == 0
+
+    @property
+    def num_open(self) -> int:
+        """How many trials are still to begin: the rest of --trials, but at least the rest of the plan. Trials that are
+        requested or enqueued take the places of sampled ones alone."""
+        planned = 0 if self._is_finishing else min(len(self._run.plan), self._run.trials) - len(self._ledger.made)
+        return max(self.trials - self._ledger.num_asked, planned, 0)
 
     def holds(self, number: int) -> bool:
         """Whether a person has paused this trial, and it has reached the epoch from which that counts."""
@@ -112,6 +123,7 @@ class Steering:
                 self.slots = request.slots
             case "finish":
                 self.trials = num_asked_for(self._run, [request])
+                self._is_finishing = self._is_finishing or ends(self._run, request)
 
     def _decide(self, request: Request, live: Collection[int], deadline: float | None) -> Request:
         """The request with its effect and the answer; what it begins is stored.
@@ -189,34 +201,41 @@ class Steering:
         begun = {trial.user_attrs.get(BY_REQUEST): trial.number for trial in self._ledger.own_trials}
         copied = {} if request.trial is None else {CLONED_FROM: request.trial}
         numbers = []
-        for index, (params, examination) in enumerate(found):
+        for index, (params, ranges, examination) in enumerate(found):
             name, tag = f"{request.key}/{index}", f"ctl-{request.number}" + f"/{index + 1}" * (len(found) > 1)
             number = begun.get(name)
             if number is None:
                 attrs = {"tag": tag, BY_REQUEST: name, **copied, **examination.attrs}
-                number = self._ledger.add(params, self._space.distributions(params), **attrs)
+                number = self._ledger.add(params, ranges, **attrs)
             numbers.append(number)
         names = ", ".join(map(str, numbers))
         said = f"trial {names} begins" if len(numbers) == 1 else f"trials {names} begin"
         copy = "" if request.trial is None else f", a copy of trial {request.trial} that is trained from the start"
         return replace(request, trials=tuple(numbers), answer=f"{said} with the next free slot{copy}")
 
-    def _configuration(self, request: Request, params: Mapping[str, Any]) -> tuple[dict[str, Any], Examination]:
-        """A configuration that is asked for, complete.
+    def _configuration(self, request: Request, params: Mapping[str, Any]) -> _Found:
+        """A configuration that is asked for, complete, with what is known of it.
 
         Raises:
             ValueError: the space does not have it, or it exceeds a bound.
         """
+        try:
+            whole = self._completed(request, params)
+            ranges = self._space.distributions(whole)
+            examination = self._examine(self._space.decode(whole))
+        except Exception as error:  # the code of a space may refuse a combination with any error
+            raise ValueError(reason_of(error)) from error
+        if examination.infeasible:
+            raise ValueError(examination.infeasible)
+        return whole, ranges, examination
+
+    def _completed(self, request: Request, params: Mapping[str, Any]) -> dict[str, Any]:
         if request.verb == "clone":
             base: Mapping[str, Any] = self._trial(request.trial).params
             params = parsed(request.changes, space=self._space)
         else:
             base = stated_baseline(self._run, self._space)
-        whole = completed(params, base=base, run=self._run, space=self._space)
-        examination = self._examine(self._space.decode(whole))
-        if examination.infeasible:
-            raise ValueError(examination.infeasible)
-        return whole, examination
+        return completed(params, base=base, run=self._run, space=self._space)
 
     def _set_slots(self, request: Request) -> Request:
         wanted, most = request.slots or 0, self._most_slots

@@ -139,10 +139,13 @@ def copy_requests(attrs: Mapping[str, Any], study: optuna.Study) -> None:
 
 def num_asked_for(run: Run, requests: Iterable[Request]) -> int:
     """Number of trials that the search is to train: --trials, or fewer since a `finish`."""
-    for one in requests:
-        if one.verb == "finish" and one.state == "accepted" and one.limit is not None and run.trials <= (one.of or 0):
-            return min(run.trials, one.limit)
-    return run.trials
+    return next((min(run.trials, one.limit or 0) for one in requests if ends(run, one)), run.trials)
+
+
+def ends(run: Run, request: Request) -> bool:
+    """Whether the request was an accepted `finish`, and --trials is not larger since."""
+    accepted = request.verb == "finish" and request.state == "accepted" and request.limit is not None
+    return accepted and run.trials <= (request.of or 0)
 
 
 def now() -> str:
