@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from analysis import report
 from benchmarks.fuzzing.studies import contents, make_run_folder, run
-from search.storage.checksums import CHECKSUM, base_checksum, with_history
+from search.storage.checksums import CHECKSUM, base_checksum, final_checksum, trial_checksum, with_history
 from search.storage.ledger import Ledger
 from search.storage.run import read_run, rungs, stored_url, write_run
 from search.storage.study import new_run, open_study, resume_study
@@ -115,7 +115,9 @@ def test_a_trial_whose_end_was_not_stored_after_its_checksum_is_continued(run_di
     asked = read_run(run_dir)
     storage = resume_study(run_dir, asked)
     ledger = Ledger(storage, asked)
-    ledger._seal(9, TrialState.PRUNED)  # the process is killed before the state follows
+    trial = ledger.trial(9)  # as an earlier release left it that was killed before the state followed
+    checksum = final_checksum(trial, TrialState.PRUNED, base=trial_checksum(trial))
+    storage.set_trial_system_attr(trial.number + 1, CHECKSUM, checksum)
     again = Ledger(resume_study(run_dir, asked), asked)
     assert again.trial(9).state == TrialState.RUNNING
     again.report(9, epoch=2, value=0.52, record={"epoch": 2, "accuracy": 0.52})

@@ -1,18 +1,22 @@
 """Trials that Optuna or its dashboard put into the study of a run."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from optuna.distributions import FloatDistribution
-from optuna.trial import TrialState, create_trial
+from optuna.trial import BaseTrial, Trial, TrialState, create_trial
 
 from search.scheduling.constraints import Examination
 from search.storage.presence import StudyLostError
+from search.storage.run import Planned, Question
 from search.storage.seeds import derive_seed
 from search.storage.study import open_study
-from tests.benches import Bench
+from tests.benches import SPACE, Bench
 from tests.ledgers import by_optuna, enqueue, examine, fill, make_run, open_ledger, open_proposals, report, suggest
+from tests.steered import request
+from trainables.training.config import TrainConfig
 
 
 @pytest.mark.parametrize("sampler", ["random", "curves", "tpe", "qmc"])
@@ -45,6 +49,83 @@ def test_what_is_enqueued_while_the_search_runs_is_taken_up_before_a_new_configu
     _, leg = bench.ask()  # type: ignore[misc]
     assert leg["trial"] == 2
     assert len(open_study(tmp_path).trials) == 3
+
+
+@pytest.mark.parametrize("sampler", ["random", "curves", "tpe", "qmc"])
+def test_what_is_enqueued_while_a_configuration_is_sampled_comes_before_it(sampler: str, tmp_path: Path):
+    arrived = 4
+
+    def busy(trial: BaseTrial) -> TrainConfig:
+        if isinstance(trial, Trial) and trial.number == arrived and len(by_optuna(tmp_path / "late").trials) == arrived:
+            enqueue(tmp_path / "late", {"lr": 0.25})
+        return SPACE.suggest(trial)
+
+    for name in ("late", "early"):
+        (tmp_path / name).mkdir()
+        bench = Bench(tmp_path / name, sampler=sampler, trials=9, searched=replace(SPACE, suggest=busy))
+        if name == "early":
+            Bench(tmp_path / name, sampler=sampler, trials=arrived, searched=SPACE).train()
+            enqueue(tmp_path / name, {"lr": 0.25})
+            bench = Bench(tmp_path / name, sampler=sampler, trials=9)
+        bench.train()
+        assert bench.search.fatal is None
+    late, early = (open_study(tmp_path / name).trials for name in ("late", "early"))
+    assert late[arrived].params == early[arrived].params == {"lr": 0.25}
+    assert [t.user_attrs["seed"] for t in late] == [derive_seed(3, number) for number in range(9)]
+    if sampler in ("random", "qmc"):  # which do not learn
+        assert [t.params for t in late] == [t.params for t in early]
+
+
+def test_what_is_enqueued_before_a_request_is_answered_is_kept_beside_it(tmp_path: Path):
+    bench = Bench(tmp_path, plan=())
+    bench.ask()
+    enqueue(tmp_path, {"lr": 0.25})
+    request(tmp_path, verb="add", configurations=({"lr": 0.3},))
+    bench.search.steer()
+    assert bench.diary.answers[0].trials == (2,)
+    assert [(t.params, t.state.name) for t in open_study(tmp_path).trials[1:]] == [
+        ({}, "WAITING"), ({"lr": 0.3}, "RUNNING"),
+    ]  # fmt: skip
+    assert open_study(tmp_path).trials[2].user_attrs["seed"] == derive_seed(3, 2)
+
+
+@pytest.mark.parametrize("attrs", [{}, {"seed": 7}])
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_a_waiting_trial_of_another_program_takes_no_place_of_the_plan(
+    attrs: dict[str, Any], interrupted: bool, tmp_path: Path
+):
+    plan = tuple(Planned(params={"lr": lr}) for lr in (0.1, 0.2, 0.3))
+    bench = Bench(tmp_path, plan=plan, trials=6)
+    given = {"params": {"lr": 0.5}, "distributions": {"lr": FloatDistribution(0.01, 1.0, log=True)}}
+    by_optuna(tmp_path).add_trial(create_trial(state=TrialState.WAITING, user_attrs=attrs, **given))
+    trial, _ = bench.ask()  # type: ignore[misc]
+    bench.epoch(trial, 1, 0.5)
+    if interrupted:
+        bench = Bench(tmp_path, plan=plan, trials=6)
+    bench.train()
+    trials = open_study(tmp_path).trials
+    assert [t.params["lr"] for t in trials[:4]] == [0.5, 0.1, 0.2, 0.3]
+    assert [t.user_attrs["seed"] for t in trials] == [derive_seed(3, number) for number in range(6)]
+
+
+@pytest.mark.parametrize(
+    ("asked", "rule"),
+    [
+        ({"fixed": {"lr": 0.1}}, "lr must be 0.1, as --fix and --question say, got 0.7"),
+        (
+            {"questions": (Question(parameter="lr", levels=(0.1, 0.2)),)},
+            "lr must be 0.1 or 0.2, as --fix and --question say, got 0.7",
+        ),
+    ],
+)
+def test_a_value_that_the_search_does_not_allow_fails_the_trial(asked: dict[str, Any], rule: str, tmp_path: Path):
+    bench = Bench(tmp_path, pruner="none", trials=3, **asked)
+    enqueue(tmp_path, {"lr": 0.7}, {"lr": 0.1})
+    bench.train()
+    first, second, *_ = open_study(tmp_path).trials
+    assert (first.state, first.user_attrs["failure"]) == (TrialState.FAIL, f"enqueued, but {rule}")
+    assert second.state == TrialState.COMPLETE
+    assert f"trial 0, enqueued, is not trained: {rule}" in bench.diary.notices
 
 
 def test_what_an_enqueued_trial_leaves_open_is_sampled_and_a_retry_samples_the_same(tmp_path: Path):

@@ -223,3 +223,24 @@ def test_a_search_keeps_the_checkpoints_of_its_best_finished_trials(tmp_path: Pa
         trial.number = number
         keeper.clean(trial)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["trial-00001", "trial-00004"]
+
+
+@pytest.mark.parametrize(
+    ("keep", "left"), [("best", ["00001", "00003", "00007"]), ("all", ["00000", "00001", "00002", "00003", "00007"])]
+)
+def test_what_a_killed_search_left_of_ended_trials_is_removed_when_it_is_resumed(
+    keep: str, left: list[str], tmp_path: Path
+) -> None:
+    run: Any = SimpleNamespace(
+        keep_checkpoints=keep, keep_best=1, objective=Objective(metric="loss", direction="minimize")
+    )
+    ends = (TrialState.COMPLETE, TrialState.COMPLETE, TrialState.FAIL, TrialState.RUNNING)
+    trials = []
+    for number, state in enumerate(ends):
+        value = 1.0 - number if state == TrialState.COMPLETE else None
+        trials.append(create_trial(state=state, value=value))
+        trials[-1].number = number
+    for number in (0, 1, 2, 3, 7):
+        (tmp_path / trial_name(number) / "epoch-0001").mkdir(parents=True)
+    CheckpointKeeper(tmp_path, SimpleNamespace(trials=trials), run)  # pyright: ignore[reportArgumentType]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"trial-{number}" for number in left]

@@ -4,16 +4,18 @@ import json
 import os
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import sqlalchemy
+from optuna.trial import TrialState
 
 from search.scheduling.proposals import Proposals
 from search.storage.durable import LEASE, StudyStorage
@@ -22,7 +24,7 @@ from search.storage.ledger import Ledger
 from search.storage.presence import StudyLostError
 from search.storage.study import new_run, open_study, resume_study
 from tests.benches import Bench
-from tests.ledgers import examine, fill, make_run, open_proposals, suggest
+from tests.ledgers import enqueue, examine, fill, make_run, open_proposals, suggest
 from tests.searching import ROOT
 from trainables.files.stores import open_store
 
@@ -193,12 +195,34 @@ def test_a_search_that_was_taken_over_stops_writes_nothing_and_says_so(tmp_path:
             assert "study 'r' was taken over by pid" in str(bench.search.fatal)
 
 
+def test_no_other_process_can_take_the_lease_between_its_check_and_what_is_written(run_dir: Path):
+    checks: list[str] = []
+
+    def try_to_write(_: object, __: object, statement: str, *more: object) -> None:
+        if statement.startswith("SELECT") and "study_system_attributes" in statement:
+            other = sqlite3.connect(run_dir / "study.db", timeout=0)
+            with closing(other), pytest.raises(sqlite3.OperationalError, match="locked"):
+                other.execute("BEGIN IMMEDIATE")
+            checks.append(statement)
+
+    with lease(run_dir) as held:
+        ledger = Ledger(held._storage, make_run())
+        enqueue(run_dir, {"x": 0.5})
+        ledger.catch_up()
+        sqlalchemy.event.listen(held._storage.engine, "after_cursor_execute", try_to_write)
+        ledger.add({}, {})
+        ledger.report(1, epoch=1, value=0.5, record={"epoch": 1})
+        ledger.finish(1, TrialState.PRUNED)
+        Proposals(ledger, make_run()).take_up(suggest, examine, live=())
+        ledger.note("rungwise:test", {})
+        sqlalchemy.event.remove(held._storage.engine, "after_cursor_execute", try_to_write)
+    assert len(checks) >= 5
+
+
 def test_two_drivers_without_a_lease_do_not_share_a_number(run_dir: Path):
     one, other = (open_proposals(run_dir, make_run()) for _ in range(2))
     assert one.sample(suggest, examine, live=()) == 0
-    with pytest.raises(
-        StudyLostError, match="trial 0 cannot be stored, because the study has 1 trials: another process"
-    ):
+    with pytest.raises(StudyLostError, match="another program is running trial 0 of this study; stop it and resume"):
         other.sample(suggest, examine, live=())
     assert len(open_study(run_dir).trials) == 1
 

@@ -1,7 +1,9 @@
 """Searcher and scheduler, as Ray calls them, on a real study: states, stops, promotions, NaN, lost workers."""
 
 import math
+import os
 import pickle
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,8 @@ from ray.tune.search import Searcher
 
 from search.scheduling.errors import HopelessSearchError
 from search.storage.study import open_study
-from tests.benches import BASELINE, Bench, kill_driver
+from tests.benches import BASELINE, Bench
+from tests.ledgers import enqueue
 
 
 def states(folder: Path) -> dict[int, tuple[str, int]]:
@@ -133,16 +136,74 @@ def test_the_study_does_not_depend_on_where_the_search_was_interrupted(asked: di
     assert table(torn) == table(calm)
 
 
-def test_a_driver_killed_between_any_two_writes_resumes_to_the_study_of_an_undisturbed_search(tmp_path: Path):
-    calm, torn = tmp_path / "calm", tmp_path / "torn"
-    calm.mkdir()
-    torn.mkdir()
-    Bench(calm).train()
-    for point in ("sampled:4", "reported:2"):
-        kill_driver(torn, point=point)
-    Bench(torn).train()
-    rows = [[(t.params, t.intermediate_values, t.state) for t in open_study(f).trials] for f in (calm, torn)]
-    assert rows[0] == rows[1]
+def train_with_a_failure(folder: Path, **asked: Any) -> None:
+    """Work a search off in which a trial diverges and one was enqueued before the search began."""
+    bench = Bench(folder, trials=6, **asked)
+    while isinstance(given := bench.ask(), tuple):
+        trial, leg = given
+        epoch = leg["reported"] + 1
+        if leg["trial"] == 2:
+            bench.tell(trial, failure=f"epoch {epoch}: training loss is nan", failure_kind="diverged")
+            continue
+        while bench.epoch(trial, epoch, leg["params"]["lr"] + 0.001 * epoch):
+            epoch += 1
+    bench.search.end()
+
+
+def dies_at(write: int, folder: Path, **asked: Any) -> bool:
+    """Work the search off in a process that is killed before this of its writes; whether it came to that."""
+    child = os.fork()
+    if not child:
+        os.environ["RUNGWISE_FAULT"] = f"write:{write}"
+        try:
+            train_with_a_failure(folder, **asked)
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert status in (0, signal.SIGKILL)
+    return status == signal.SIGKILL
+
+
+def prepared(folder: Path) -> Path:
+    """The folder of a search that has begun nothing, with an enqueued trial."""
+    folder.mkdir()
+    Bench(folder, trials=6)
+    enqueue(folder, {"lr": 0.5})
+    return folder
+
+
+def everything(folder: Path) -> list[tuple]:
+    study = open_study(folder)
+    kept = {k: v for k, v in study._storage.get_study_system_attrs(study._study_id).items() if k.startswith("qmc")}
+    return [
+        kept, *[(t.params, t.intermediate_values, t.value, t.state, t.user_attrs, t.system_attrs) for t in study.trials]
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("asked", [{"sampler": "qmc"}, {"sampler": "curves"}, {"sampler": "tpe", "pruner": "median"}])
+def test_a_driver_killed_between_any_two_writes_resumes_to_the_study_of_an_undisturbed_search(
+    asked: dict[str, Any], tmp_path: Path
+):
+    calm, torn = prepared(tmp_path / "calm"), prepared(tmp_path / "torn")
+    train_with_a_failure(calm, **asked)
+    num_kills = 0
+    while dies_at(2, torn, **asked):  # each process writes once
+        num_kills += 1
+    assert num_kills > 20
+    assert everything(torn) == everything(calm)
+
+
+@pytest.mark.parametrize("write", [*range(1, 30, 2), 40, 50, 60])
+def test_in_plain_mode_a_driver_that_is_killed_at_a_write_resumes_to_the_same_trials(
+    write: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("RUNGWISE_PLAIN", "1")
+    calm, torn = prepared(tmp_path / "calm"), prepared(tmp_path / "torn")
+    train_with_a_failure(calm)
+    assert dies_at(write, torn)
+    train_with_a_failure(torn)
+    assert everything(torn) == everything(calm)
 
 
 def test_no_more_legs_run_than_there_are_slots(tmp_path: Path):

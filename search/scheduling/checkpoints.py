@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from search.storage.folder import trial_name
 from search.storage.ledger import Ledger
@@ -51,20 +51,36 @@ def checkpoints_of(run: Run, run_dir: Path) -> str:
 
 
 class CheckpointKeeper:
-    """Removes the checkpoints of trials that have ended, except those of the best finished ones."""
+    """Removes the checkpoints of trials that have ended, except those of the best finished ones.
+
+    It begins with those that an earlier process left when it was killed.
+    """
 
     def __init__(self, where: str | Path, ledger: Ledger, run: Run) -> None:
         self._store = open_store(where)
         self._keep_all = run.keep_checkpoints == "all"
         self._standings, self._count = Standings(run.objective, ledger.trials), run.keep_best
-        self._kept = {t.number for t in ledger.trials if t.state == TrialState.COMPLETE}
+        self._kept = self._best
+        self._sweep({trial.number for trial in ledger.trials if trial.state.is_finished()})
 
     def clean(self, trial: FrozenTrial) -> None:
         """Remove what is no longer needed; called with each trial that reached a final state."""
         if self._keep_all:
             return
         self._standings.add(trial)
-        kept = {one.number for best in self._standings.first(self._count) for one in best.trials}
+        kept = self._best
         for ended in (self._kept | {trial.number}) - kept:
             self._store.remove(trial_name(ended))
         self._kept = kept
+
+    @property
+    def _best(self) -> set[int]:
+        return {one.number for best in self._standings.first(self._count) for one in best.trials}
+
+    def _sweep(self, ended: set[int]) -> None:
+        """Remove those of the trials that ended, except the best."""
+        if self._keep_all:
+            return
+        left = {trial_name(number) for number in ended - self._kept}
+        for entry in left.intersection(self._store.entries()):
+            self._store.remove(entry)

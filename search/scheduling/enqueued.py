@@ -7,17 +7,22 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
+from search.scheduling.configurations import check_held
 from search.scheduling.constraints import Examination, Examine
 from search.storage.checksums import CHECKSUM, trial_checksum, with_state
-from search.storage.trials import INFEASIBLE
+from search.storage.run import Run
+from search.storage.seeds import derive_seed
+from search.storage.source_code import reason_of
+from search.storage.trials import ENQUEUED, INFEASIBLE
 from spaces.asking import Suggest
 
 
 class _Enqueued(Trial):
-    """Refuses a fixed value that its parameter cannot have; Optuna would only warn."""
+    """Refuses a value that its parameter cannot have in this search; Optuna would only warn."""
 
-    def __init__(self, study: Study, trial_id: int) -> None:
+    def __init__(self, study: Study, trial_id: int, run: Run) -> None:
         super().__init__(study, trial_id)
+        self._run = run
         stored = self._cached_frozen_trial
         self.fixed: Mapping[str, Any] = {**stored.params, **stored.system_attrs.get("fixed_params", {})}
         self.asked: set[str] = set()
@@ -25,7 +30,8 @@ class _Enqueued(Trial):
     def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
         self.asked.add(name)
         if name in self.fixed:
-            self._fixed_params[name] = _fitting(name, self.fixed[name], distribution)
+            self._fixed_params[name] = value = _fitting(name, self.fixed[name], distribution)
+            check_held({name: value}, self._run)
         return super()._suggest(name, distribution)
 
 
@@ -53,7 +59,7 @@ def begin(
     *,
     suggest: Suggest,
     examine: Examine,
-    seed: int,
+    run: Run,
 ) -> str:
     """Turn a waiting trial of a study in memory into a running one, or into one that has failed.
 
@@ -62,19 +68,20 @@ def begin(
         number: number of the trial, which is also its identifier.
         suggest: that of the space.
         examine: computes what is known of a configuration before it is trained.
-        seed: seed of the trial.
+        run: gives the seed, and the values that --fix and --question allow.
 
     Returns:
         A note for the user; empty if the trial is as it was enqueued.
     """
     storage = study._storage
     storage.set_trial_state_values(number, TrialState.RUNNING)
-    trial = _Enqueued(study, number)
-    storage.set_trial_user_attr(number, "seed", seed)
+    trial = _Enqueued(study, number, run)
+    storage.set_trial_user_attr(number, "seed", derive_seed(run.seed, number))
+    storage.set_trial_system_attr(number, ENQUEUED, True)
     try:
         examination = examine(suggest(trial))
     except Exception as error:  # a value that the space does not have, or a network that cannot be built from it
-        return _refuse(study, number, " ".join(f"{error}".split())[:500] or type(error).__name__)
+        return _refuse(study, number, reason_of(error))
     _note(examination, study, trial)
     checksum = trial_checksum(storage.get_trial(number))
     if examination.infeasible:

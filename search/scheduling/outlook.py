@@ -19,7 +19,7 @@ from search.storage.database import AWAY
 from search.storage.expected import HOUR_SECONDS, OUTLOOK, VERDICT, Expected, Verdict, content, verdict_in
 from search.storage.presence import StudyLostError
 from search.storage.run import Run
-from search.storage.trials import epochs_reached
+from search.storage.trials import epochs_reached, is_enqueued
 from spaces.asking import Suggest
 
 FULL_TRAININGS = 10
@@ -58,7 +58,7 @@ class Outlook:
         """Whether the trial is to be trained to the end, or to the first rung if it was enqueued."""
         if self._ledger.is_asked_for(trial):
             return True
-        return "fixed_params" in trial.system_attrs and epochs_reached(trial) < self._run.rungs[0]
+        return is_enqueued(trial) and epochs_reached(trial) < self._run.rungs[0]
 
     @property
     def all_begun(self) -> bool:

@@ -166,7 +166,7 @@ class Proposals:
         before = copy.deepcopy(self.ledger.trial(number))
         with self.ledger.showing(self._seen(live, None)):
             study.sampler = self._sampler(suggest, number, seed, live, None)
-            said = begin(study, number, suggest=suggest, examine=examine, seed=seed)
+            said = begin(study, number, suggest=suggest, examine=examine, run=self._run)
         self.ledger.take_up(number, before=before)
         self._note(self.ledger.trial(number))
         return number, said

@@ -19,6 +19,7 @@ from search.scheduling.outlook import Outlook
 from search.scheduling.proposals import NEVER_STOPS, Proposals
 from search.scheduling.stacks import Stacks
 from search.scheduling.steering import Steering, moved
+from search.storage.durable import NumberTakenError
 from search.storage.ledger import Ledger
 from search.storage.logs import TrialLogs
 from search.storage.run import Run
@@ -95,7 +96,9 @@ class Search:
         for trial in [t for t in self.trials if t.state == TrialState.RUNNING]:
             if epochs_reached(trial) >= last_epoch(trial, of=self.run.epochs):
                 self._finish(trial.number, TrialState.COMPLETE)
-            elif trial.intermediate_values and self._is_stopped(trial.number):
+            elif "failure" in trial.user_attrs:  # plain mode, and earlier releases, store the state after it
+                self._finish(trial.number, TrialState.FAIL)
+            elif trial.intermediate_values and self.proposals.should_prune(trial.number):
                 self._finish(trial.number, TrialState.PRUNED)
             else:
                 self._rest(trial)
@@ -131,8 +134,7 @@ class Search:
         seed, reported = trial.user_attrs["seed"], len(trial.intermediate_values)
         decided, mates = self._decided(trial), self._stacks.mates(number, self.ledger)
         given: dict[str, Any] = {"decided": decided, "mates": mates, "latency": stored_latency(trial, self.run)}
-        workers = num_workers(trial)
-        return Leg(trial=number, params=trial.params, seed=seed, reported=reported, workers=workers, **given)
+        return Leg(trial=number, params=trial.params, seed=seed, reported=reported, workers=num_workers(trial), **given)
 
     def _decided(self, trial: FrozenTrial) -> tuple[int, ...] | None:
         """The epochs after which `_goes_on` can be False while the search is not stopping; None for all."""
@@ -153,7 +155,10 @@ class Search:
             return begun
         self.outlook.judge(self._events)
         promoted = self._promotion()
-        return self._new_trial() if promoted is None else promoted
+        try:
+            return self._new_trial() if promoted is None else promoted
+        except NumberTakenError:  # by a trial that was enqueued meanwhile, and which comes first
+            return self._next_trial()
 
     def _promotion(self, *, pausing: int | None = None) -> int | None:
         """The paused trial that continues now, if any.
@@ -223,10 +228,9 @@ class Search:
             return False
         if self._is_compared(self.ledger.trial(number)):
             return epoch not in self.run.rungs or self._is_promoted_at_once(number)
-        if self._is_stopped(number):
+        if stopped := self.proposals.should_prune(number):
             self._finish(number, TrialState.PRUNED)
-            return False
-        return True
+        return not stopped
 
     def _gives_way(self, number: int) -> bool:
         """Whether a person has stopped or paused the trial, or wants fewer at once."""
@@ -241,9 +245,6 @@ class Search:
         promoted = self._promotion(pausing=number)
         self._paused.discard(number)
         return promoted == number
-
-    def _is_stopped(self, number: int) -> bool:
-        return self.proposals.should_prune(number)
 
     def end_leg(self, leg_id: str, *, lost: bool) -> None:
         """Free the worker. If it was lost, Ray has retried as often as allowed, so the trial has failed."""

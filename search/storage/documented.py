@@ -12,22 +12,32 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from search.storage.checksums import CHECKSUM, with_history
-from search.storage.durable import LEASE, Entries, StudyStorage, begun_by_another, is_begun, stored_by_another
+from search.storage.durable import LEASE, Entries, StudyStorage, begun_by_another, stored_by_another
+from search.storage.presence import StudyLostError
 
 
 class DocumentedStorage(StudyStorage):
     """Writes through Optuna: four milliseconds more CPU time per epoch than `WholeTrialStorage`, and the lease is
     checked before a write instead of in its transaction."""
 
+    def store_trial(self, study_id: int, trial: FrozenTrial, *, entries: Mapping[str, Any]) -> int:
+        if (held := self.get_n_trials(study_id)) != trial.number:
+            raise stored_by_another(trial.number, held=held)
+        self._store_entries(study_id, entries)
+        trial_id = self.create_new_trial(study_id, template_trial=trial)
+        if (number := self.get_trial_number_from_id(trial_id)) != trial.number:  # at the same moment
+            super().set_trial_state_values(trial_id, TrialState.FAIL)
+            raise StudyLostError(str(stored_by_another(trial.number, held=number)))
+        return trial_id
+
+    def _store_entries(self, study_id: int, entries: Mapping[str, Any]) -> None:
+        for key, value in entries.items():
+            self._look()
+            self.set_study_system_attr(study_id, key, value)
+
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         self._look()
-        trial_id = super().create_new_trial(study_id, template_trial=template_trial)
-        if is_begun(template_trial) and template_trial.number >= 0:
-            number = self.get_trial_number_from_id(trial_id)
-            if number != template_trial.number:
-                super().set_trial_state_values(trial_id, TrialState.FAIL)
-                raise stored_by_another(template_trial.number, held=number)
-        return trial_id
+        return super().create_new_trial(study_id, template_trial=template_trial)
 
     def set_trial_param(
         self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution
@@ -61,7 +71,24 @@ class DocumentedStorage(StudyStorage):
         self.set_trial_system_attr(trial_id, CHECKSUM, checksum)
         return checksum
 
-    def begin_waiting(self, trial_id: int, trial: FrozenTrial, *, before: FrozenTrial) -> None:
+    def finish_trial(
+        self,
+        trial_id: int,
+        state: TrialState,
+        *,
+        value: float | None,
+        attrs: Mapping[str, Any],
+        checksum: int,
+    ) -> None:
+        for key, content in attrs.items():
+            self.set_trial_user_attr(trial_id, key, content)
+        self.set_trial_system_attr(trial_id, CHECKSUM, checksum)
+        self.set_trial_state_values(trial_id, state, None if value is None else [value])
+
+    def begin_waiting(
+        self, study_id: int, trial_id: int, trial: FrozenTrial, *, before: FrozenTrial, entries: Mapping[str, Any]
+    ) -> None:
+        self._store_entries(study_id, entries)
         for name, distribution in trial.distributions.items():
             if name not in before.params:
                 number = distribution.to_internal_repr(trial.params[name])
@@ -71,7 +98,7 @@ class DocumentedStorage(StudyStorage):
             (self.set_trial_system_attr, trial.system_attrs, before.system_attrs),
         ):
             for key, value in attrs.items():
-                if key not in known:
+                if key not in known or known[key] != value:
                     put(trial_id, key, value)
         if not self.set_trial_state_values(trial_id, trial.state):
             raise begun_by_another(trial.number)
@@ -89,6 +116,6 @@ class DocumentedStorage(StudyStorage):
 
     def _look(self) -> None:
         """Raise StudyLostError if this process must no longer write to the study."""
-        self._check_present()
+        self._before_write()
         if self.owner is not None:
             self._check_owner(self._lease(self.study_id))

@@ -5,11 +5,12 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TypeGuard
+from typing import Any
 
 from optuna.storages import RDBStorage
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
+from search.process.faults import fault_point
 from search.storage.presence import Presence, StudyLostError
 
 LEASE = "rungwise:lease"
@@ -18,10 +19,15 @@ Entries = Mapping[str, str | None]
 """System attributes of a study as JSON; None to remove one."""
 
 
+class NumberTakenError(StudyLostError):
+    """Another program has stored a trial under the number of a new one, of which nothing was stored."""
+
+
 class StudyStorage(RDBStorage):
     """What a search needs beyond Optuna's storage; the two subclasses differ in how they write.
 
-    No row is written after the file was replaced or another process took the lease.
+    A search writes with these methods alone: they write no row after the file was replaced or another process took the
+    lease.
     """
 
     presence: Presence | None = None
@@ -34,6 +40,19 @@ class StudyStorage(RDBStorage):
     """File or URL, for messages."""
     lost: Exception | None = None
     """Why nothing can be written any more, if the thread that renews the lease has noticed it."""
+    _num_writes: int = 0
+
+    @abstractmethod
+    def store_trial(self, study_id: int, trial: FrozenTrial, *, entries: Mapping[str, Any]) -> int:
+        """Store a new trial that has no value yet, and return its identifier.
+
+        Args:
+            entries: system attributes of the study that are stored with it.
+
+        Raises:
+            NumberTakenError: the study has a trial with this number.
+            StudyLostError: the study has fewer trials than it had.
+        """
 
     @abstractmethod
     def record_epoch(self, trial_id: int, *, epoch: int, value: float, history: Sequence[Mapping], base: int) -> int:
@@ -45,11 +64,33 @@ class StudyStorage(RDBStorage):
         """
 
     @abstractmethod
-    def begin_waiting(self, trial_id: int, trial: FrozenTrial, *, before: FrozenTrial) -> None:
+    def finish_trial(
+        self,
+        trial_id: int,
+        state: TrialState,
+        *,
+        value: float | None,
+        attrs: Mapping[str, Any],
+        checksum: int,
+    ) -> None:
+        """Store the end of a trial.
+
+        Args:
+            state: its final state.
+            value: its final value; None without one.
+            attrs: further user attributes.
+            checksum: that of the trial with this state.
+        """
+
+    @abstractmethod
+    def begin_waiting(
+        self, study_id: int, trial_id: int, trial: FrozenTrial, *, before: FrozenTrial, entries: Mapping[str, Any]
+    ) -> None:
         """Store the configuration of a trial that was WAITING, and its new state.
 
         Args:
             before: the trial as it waited, which is what the study contains.
+            entries: system attributes of the study that are stored with it.
 
         Raises:
             StudyLostError: another process has begun it.
@@ -75,7 +116,7 @@ class StudyStorage(RDBStorage):
         """
 
         def choose(holder: str | None) -> Entries:
-            self._check_present()
+            self._before_write()
             self._check_owner(holder)
             return {key: text}
 
@@ -90,7 +131,10 @@ class StudyStorage(RDBStorage):
         finally:
             source.close()
 
-    def _check_present(self) -> None:
+    def _before_write(self) -> None:
+        """Raise StudyLostError if the file is no longer the one that was opened."""
+        self._num_writes += 1
+        fault_point("write", self._num_writes)
         if self.presence is not None:
             self.presence.check()
 
@@ -103,23 +147,19 @@ class StudyStorage(RDBStorage):
             )
 
 
-def is_begun(template: FrozenTrial | None) -> TypeGuard[FrozenTrial]:
-    """Whether this new trial is one that a search begins: without any value."""
-    return template is not None and template.values is None and not template.intermediate_values
-
-
 def begun_by_another(number: int) -> StudyLostError:
     """The error when a trial that waited was begun by another process."""
     return StudyLostError(f"trial {number} was started by another process; stop that process and resume")
 
 
-def stored_by_another(number: int, *, held: int | None) -> StudyLostError:
-    """The error when the number of a new trial is already used.
+def stored_by_another(number: int, *, held: int) -> StudyLostError:
+    """The error when a new trial cannot have its number.
 
     Args:
         held: number of trials in the study before this one.
     """
-    return StudyLostError(
+    kind = NumberTakenError if held > number else StudyLostError
+    return kind(
         f"trial {number} cannot be stored, because the study has {held} trials: another process writes to it; stop "
         f"that process and resume"
     )

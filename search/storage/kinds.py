@@ -10,12 +10,9 @@ from optuna.storages import RDBStorage
 from trainables.plain import is_plain
 
 STEPS = {
-    "_get_prepared_new_trial": ("study_id", "template_trial", "session"),
-    "_set_trial_attr_without_commit": ("session", "model_cls", "trial_id", "key", "value"),
-    "_set_trial_intermediate_value_without_commit": ("session", "trial_id", "step", "intermediate_value"),
     "_get_trials": ("study_id", "states", "included_trial_ids", "trial_id_greater_than"),
 }
-"""Private methods of `RDBStorage` that `rdb.py` and `bulk.py` override, with their parameters."""
+"""Private methods of `RDBStorage` that `bulk.py` overrides, with their parameters."""
 TABLES = {
     "StudyModel": {"study_id", "study_name"},
     "StudySystemAttributeModel": {"study_system_attribute_id", "study_id", "key", "value_json"},

@@ -2,7 +2,7 @@
 
 The holder changes its entry every few seconds. A holder on this machine is dead if its process is; one on another host
 if its entry has not changed for a minute, whatever its clock says. A holder that was suspended and lost the lease
-without noticing cannot write: each write checks the entry in the same transaction.
+without noticing cannot write: each transaction first makes other writers wait, then checks the entry.
 """
 
 import json

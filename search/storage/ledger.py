@@ -18,7 +18,7 @@ from search.process.faults import fault_point
 from search.storage.checksums import CHECKSUM, final_checksum, trial_checksum, with_state
 from search.storage.collector import collector_paused
 from search.storage.database import AWAY, reading
-from search.storage.durable import StudyStorage
+from search.storage.durable import NumberTakenError, StudyStorage
 from search.storage.mirror import Mirror
 from search.storage.presence import StudyLostError
 from search.storage.reading import stored_trials
@@ -26,7 +26,7 @@ from search.storage.requests import BY_REQUEST, Request, requests_in
 from search.storage.run import Run
 from search.storage.seeds import derive_seed
 from search.storage.soundness import check_trials, num_kept
-from search.storage.trials import REPEATS, is_from_earlier, is_infeasible, is_repeat
+from search.storage.trials import REPEATS, is_enqueued, is_from_earlier, is_infeasible, is_repeat
 
 
 class Ledger:
@@ -40,7 +40,7 @@ class Ledger:
         self._storage = storage
         self._run = run
         self._study_id = storage.get_study_id_from_name(run.name)
-        self._mirror = Mirror(storage, self._study_id)
+        self._mirror = Mirror()
         self.study = optuna.create_study(study_name=run.name, storage=self._mirror, direction=run.direction)
         """The study in memory, on which trials are sampled; `store` and `take_up` then write them to the database."""
         self._ids: list[int] = []
@@ -156,12 +156,18 @@ class Ledger:
     def add(self, params: Mapping[str, Any], distributions: Mapping[str, BaseDistribution], **attrs: Any) -> int:
         """Store a planned configuration as a running trial and return its number."""
         number = len(self._ids)
-        attrs.setdefault("seed", derive_seed(self._run.seed, number))
+        seeded = {"seed": derive_seed(self._run.seed, number)}
         trial = create_trial(
-            state=TrialState.RUNNING, params=dict(params), distributions=dict(distributions), user_attrs=attrs
+            state=TrialState.RUNNING,
+            params=dict(params),
+            distributions=dict(distributions),
+            user_attrs=attrs if "seed" in attrs else attrs | seeded,
         )
         self._mirror.create_new_trial(self.study._study_id, trial)
-        self.store(number)
+        try:
+            self.store(number)
+        except NumberTakenError:  # by a trial that was enqueued; this one gets the next number
+            return self.add(params, distributions, **attrs)
         return number
 
     def store(self, number: int, *, state: TrialState = TrialState.RUNNING) -> None:
@@ -170,15 +176,37 @@ class Ledger:
         Args:
             number: of the trial, which is the next.
             state: PRUNED for one that is never trained.
+
+        Raises:
+            NumberTakenError: another program has enqueued a trial since the last `catch_up`. It has the number now, and
+                nothing is left of this one.
+            StudyLostError: another program runs trials.
         """
-        base = self._bases[number] = trial_checksum(self.trial(number))
+        base = trial_checksum(self.trial(number))
         ended = state != TrialState.RUNNING
         self._mirror.set_trial_system_attr(number, CHECKSUM, with_state(base, state) if ended else base)
         if ended:
             self._mirror.set_trial_state_values(number, state)
         trial = self.trial(number)
-        self._remember(trial, self._storage.create_new_trial(self._study_id, template_trial=trial))
+        try:
+            stored_id = self._insert(trial)
+        except NumberTakenError:
+            self._mirror = self._mirror.first(number, study_id=self.study._study_id)
+            self.study = optuna.load_study(study_name=self._run.name, storage=self._mirror, pruner=self.study.pruner)
+            self.catch_up()
+            raise
+        self._bases[number] = base
+        self._mirror.keep_noted(self.study._study_id)
+        self._remember(trial, stored_id)
         fault_point("sampled", len(self._ids))
+
+    def _insert(self, trial: FrozenTrial) -> int:
+        entries = self._mirror.noted
+        if isinstance(self._storage, StudyStorage):
+            return self._storage.store_trial(self._study_id, trial, entries=entries)
+        for key, value in entries.items():
+            self._storage.set_study_system_attr(self._study_id, key, value)
+        return self._storage.create_new_trial(self._study_id, template_trial=trial)
 
     def take_up(self, number: int, *, before: FrozenTrial) -> None:
         """Store a trial that waited and has been begun in the study in memory.
@@ -191,14 +219,16 @@ class Ledger:
         """
         trial = self.trial(number)
         if isinstance(self._storage, StudyStorage):
-            self._storage.begin_waiting(self._ids[number], trial, before=before)
+            noted = self._mirror.noted
+            self._storage.begin_waiting(self._study_id, self._ids[number], trial, before=before, entries=noted)
+        self._mirror.keep_noted(self.study._study_id)
         self.waiting.remove(number)
         self._mirror.hidden.discard(number)
         self._num_infeasible += is_infeasible(trial)
         fault_point("sampled", len(self._ids))
 
     def _remember(self, trial: FrozenTrial, stored_id: int) -> None:
-        is_own = "seed" in trial.user_attrs and "fixed_params" not in trial.system_attrs
+        is_own = "seed" in trial.user_attrs and trial.state != TrialState.WAITING and not is_enqueued(trial)
         if is_own and not trial.user_attrs.keys() & {BY_REQUEST, REPEATS}:
             self.made.append(len(self._ids))
         self._num_repeats += is_repeat(trial)
@@ -240,26 +270,20 @@ class Ledger:
             self._storage.set_trial_intermediate_value(trial_id, epoch, value)
         self._mirror.set_trial_user_attr(number, "history", history)
 
-    def _seal(self, number: int, state: TrialState) -> None:
-        """Let the checksum of a trial cover the state that it is about to have."""
-        trial = self.trial(number)
-        base = self._bases.get(number) or trial_checksum(trial)
-        checksum = final_checksum(trial, state, base=base)
-        self._storage.set_trial_system_attr(self._ids[number], CHECKSUM, checksum)
-        self._mirror.set_trial_system_attr(number, CHECKSUM, checksum)
-
-    def annotate(self, number: int, **attrs: Any) -> None:
-        """Store attributes of a trial."""
-        for name, value in attrs.items():
-            self._storage.set_trial_user_attr(self._ids[number], name, value)
-            self._mirror.set_trial_user_attr(number, name, value)
-
     def finish(self, number: int, state: TrialState, **attrs: Any) -> None:
-        """Give a trial its final state; COMPLETE and PRUNED take the last value as theirs."""
-        self.annotate(number, **attrs)
-        values = self.trial(number).intermediate_values
-        final = [values[max(values)]] if values and state != TrialState.FAIL else None
+        """Give a trial its final state and further attributes; COMPLETE and PRUNED take the last value as theirs."""
+        trial, trial_id = self.trial(number), self._ids[number]
+        values = trial.intermediate_values
+        value = values[max(values)] if values and state != TrialState.FAIL else None
+        final = None if value is None else [value]
         if isinstance(self._storage, StudyStorage):
-            self._seal(number, state)
-        self._storage.set_trial_state_values(self._ids[number], state, final)
+            checksum = final_checksum(trial, state, base=self._bases.get(number) or trial_checksum(trial))
+            self._storage.finish_trial(trial_id, state, value=value, attrs=attrs, checksum=checksum)
+            self._mirror.set_trial_system_attr(number, CHECKSUM, checksum)
+        else:  # a simulated search, in memory
+            for name, content in attrs.items():
+                self._storage.set_trial_user_attr(trial_id, name, content)
+            self._storage.set_trial_state_values(trial_id, state, final)
+        for name, content in attrs.items():
+            self._mirror.set_trial_user_attr(number, name, content)
         self._mirror.set_trial_state_values(number, state, final)

@@ -1,7 +1,9 @@
 """Optuna's database storage, made faster: new trials and epochs are written directly to Optuna's tables."""
 
 import json
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
 from functools import cache
 from typing import Any
 
@@ -9,19 +11,18 @@ import sqlalchemy
 from optuna.distributions import distribution_to_json
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from search.storage.checksums import CHECKSUM, Written
-from search.storage.durable import LEASE, Entries, StudyStorage, begun_by_another, is_begun, stored_by_another
+from search.storage.durable import LEASE, Entries, StudyStorage, begun_by_another, stored_by_another
 
 
 class WholeTrialStorage(StudyStorage):
-    """Stores a new trial, its parameters and its attributes in four statements and one transaction.
+    """Stores each decision in one transaction: a new trial with its parameters and attributes, an epoch, an end.
 
     Optuna queries the database twice for each parameter before it writes it; with twenty parameters that was a third of
-    the time that a search spent on a trial. An attribute or a value of an epoch takes two plain statements, where
-    Optuna creates an object of the trial and builds the statements again. The rows are the same. `kinds.py` checks
-    whether the installed Optuna has these tables and methods.
+    the time that a search spent on a trial. Here it takes one statement for all of them. The rows are the same.
+    `kinds.py` checks whether the installed Optuna has these tables.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -29,50 +30,26 @@ class WholeTrialStorage(StudyStorage):
         self._written: dict[int, Written] = {}
         """Trial -> what this process has stored of its epochs."""
 
-    def _get_prepared_new_trial(
-        self, study_id: int, template_trial: FrozenTrial | None, session: Session
-    ) -> models.TrialModel:
-        self._check_present()
-        if self.owner is not None:
-            self._check_owner(session.connection().execute(_HOLDER, {"study": study_id}).scalar())
-        if not is_begun(stored := template_trial):
-            return super()._get_prepared_new_trial(study_id, template_trial, session)
-        connection = session.connection()
-        columns = {"datetime_start": stored.datetime_start, "datetime_complete": stored.datetime_complete}
-        made = connection.execute(
-            _insert(models.TrialModel.__table__), {"study_id": study_id, "state": stored.state, **columns}
-        )
-        trial_id = made.inserted_primary_key[0]  # type: ignore[index]
-        number = connection.execute(_PAST_TRIALS, {"study": study_id, "trial": trial_id}).scalar()
-        if stored.number not in (-1, number):  # the error rolls the transaction back
-            raise stored_by_another(stored.number, held=number)
-        connection.execute(
-            _update(models.TrialModel.__table__, ("trial_id",)), {"old_trial_id": trial_id, "number": number}
-        )
-        _insert_details(session, trial_id, stored)
-        return models.TrialModel(trial_id=trial_id, number=number, datetime_start=stored.datetime_start)
-
-    def _set_trial_attr_without_commit(
-        self, session: Session, model_cls: Any, trial_id: int, key: str, value: object
-    ) -> None:
-        self._check_running(session, trial_id)
-        _put(session, model_cls.__table__, {"trial_id": trial_id, "key": key}, {"value_json": json.dumps(value)})
-
-    def _set_trial_intermediate_value_without_commit(
-        self, session: Session, trial_id: int, step: int, intermediate_value: float
-    ) -> None:
-        self._check_running(session, trial_id)
-        model = models.TrialIntermediateValueModel
-        value, kind = model.intermediate_value_to_stored_repr(intermediate_value)
-        columns = {"intermediate_value": value, "intermediate_value_type": kind}
-        _put(session, model.__table__, {"trial_id": trial_id, "step": step}, columns)
-
-    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
-        """Like Optuna, after a check of the lease and the file."""
-        if self.owner is not None:
-            with Session(self.engine) as session, session.begin():
-                self._check_running(session, trial_id)
-        return super().set_trial_state_values(trial_id, state, values)
+    def store_trial(self, study_id: int, trial: FrozenTrial, *, entries: Mapping[str, Any]) -> int:
+        columns = {"datetime_start": trial.datetime_start, "datetime_complete": trial.datetime_complete}
+        with self._holding(study_id) as connection:
+            made = connection.execute(
+                _insert(models.TrialModel.__table__), {"study_id": study_id, "state": trial.state, **columns}
+            )
+            trial_id = made.inserted_primary_key[0]  # type: ignore[index]
+            number = connection.execute(_PAST_TRIALS, {"study": study_id, "trial": trial_id}).scalar_one()
+            if trial.number != number:  # the error rolls the transaction back
+                raise stored_by_another(trial.number, held=number)
+            connection.execute(
+                _update(models.TrialModel.__table__, ("trial_id",)), {"old_trial_id": trial_id, "number": number}
+            )
+            _insert_params(connection, trial_id, trial)
+            for model, attrs in _attributes(trial):
+                rows = [{"trial_id": trial_id, "key": key, "value_json": json.dumps(attrs[key])} for key in attrs]
+                if rows:
+                    connection.execute(_insert(model.__table__), rows)
+            _put_entries(connection, study_id, entries)
+        return trial_id
 
     def record_epoch(
         self, trial_id: int, *, epoch: int, value: float, history: Sequence[Mapping[str, Any]], base: int
@@ -81,40 +58,51 @@ class WholeTrialStorage(StudyStorage):
         half a million records for a thousand epochs."""
         before = self._written.pop(trial_id, None)
         stored, kind = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr(value)
-        with Session(self.engine) as session, session.begin():
-            self._check_running(session, trial_id)
-            written = self._append(session, trial_id, history, before) or _rewrite(session, trial_id, history, base)
+        with self._changing(trial_id) as connection:
+            written = _append(connection, trial_id, history, before) or _rewrite(connection, trial_id, history, base)
             trial, systems = {"trial_id": trial_id}, models.TrialSystemAttributeModel.__table__
-            _put(session, systems, {**trial, "key": CHECKSUM}, {"value_json": str(written.checksum)})
+            _put(connection, systems, {**trial, "key": CHECKSUM}, {"value_json": str(written.checksum)})
             columns = {"intermediate_value": stored, "intermediate_value_type": kind}
-            _put(session, models.TrialIntermediateValueModel.__table__, {**trial, "step": epoch}, columns)
+            _put(connection, models.TrialIntermediateValueModel.__table__, {**trial, "step": epoch}, columns)
         self._written[trial_id] = written
         return written.checksum
 
-    def _append(
-        self, session: Session, trial_id: int, history: Sequence[Mapping[str, Any]], before: Written | None
-    ) -> Written | None:
-        """Append the last record; None if the stored text is not the one that this process has written."""
-        if before is None or before.num_records != len(history) - 1:
-            return None
-        more = f", {json.dumps(history[-1])}]"
-        found = session.connection().execute(_APPEND, {"trial": trial_id, "length": before.length, "more": more})
-        return before.with_more(more) if found.rowcount == 1 else None
+    def finish_trial(
+        self,
+        trial_id: int,
+        state: TrialState,
+        *,
+        value: float | None,
+        attrs: Mapping[str, Any],
+        checksum: int,
+    ) -> None:
+        trial = {"trial_id": trial_id}
+        with self._changing(trial_id) as connection:
+            _put_all(connection, models.TrialUserAttributeModel, trial_id, attrs)
+            _put_all(connection, models.TrialSystemAttributeModel, trial_id, {CHECKSUM: checksum})
+            if value is not None:
+                stored, kind = models.TrialValueModel.value_to_stored_repr(value)
+                columns = {"value": stored, "value_type": kind}
+                _put(connection, models.TrialValueModel.__table__, {**trial, "objective": 0}, columns)
+            _put(connection, models.TrialModel.__table__, trial, {"state": state, "datetime_complete": datetime.now()})
 
-    def begin_waiting(self, trial_id: int, trial: FrozenTrial, *, before: FrozenTrial) -> None:
-        """Store a trial that was WAITING, in one transaction."""
+    def begin_waiting(
+        self, study_id: int, trial_id: int, trial: FrozenTrial, *, before: FrozenTrial, entries: Mapping[str, Any]
+    ) -> None:
         columns = {"state": trial.state, "datetime_start": trial.datetime_start}
         if trial.state.is_finished():
             columns["datetime_complete"] = trial.datetime_complete
-        with Session(self.engine) as session, session.begin():
-            self._check_running(session, trial_id)
-            begun = session.connection().execute(
+        with self._changing(trial_id) as connection:
+            begun = connection.execute(
                 _update(models.TrialModel.__table__, ("trial_id", "state")),
                 {"old_trial_id": trial_id, "old_state": TrialState.WAITING, **columns},
             )
             if begun.rowcount == 0:
                 raise begun_by_another(trial.number)
-            _insert_details(session, trial_id, trial, but=before)
+            _insert_params(connection, trial_id, trial, known=before.params)
+            for (model, attrs), (_, known) in zip(_attributes(trial), _attributes(before), strict=True):
+                _put_all(connection, model, trial_id, {k: v for k, v in attrs.items() if known.get(k, _NONE) != v})
+            _put_entries(connection, study_id, entries)
 
     def newest_trial(self, study_id: int) -> int | None:
         with self.engine.connect() as connection:
@@ -122,29 +110,39 @@ class WholeTrialStorage(StudyStorage):
 
     def exchange_lease(self, study_id: int, choose: Callable[[str | None], Entries]) -> None:
         """Read the lease and write entries in one transaction."""
-        with Session(self.engine) as session, session.begin():
-            # changes nothing, but locks the row of the study: two processes that start at the same moment take turns
-            session.connection().execute(_LOCK_STUDY, {"study": study_id})
-            stored = session.connection().execute(_HOLDER, {"study": study_id}).scalar()
+        with self.engine.begin() as connection:
+            connection.execute(_LOCK_STUDY, {"study": study_id})
+            stored = connection.execute(_HOLDER, {"study": study_id}).scalar()
             attributes = models.StudySystemAttributeModel.__table__
             for key, text in choose(stored).items():
                 row = {"study_id": study_id, "key": key}
                 if text is None:
-                    session.connection().execute(sqlalchemy.delete(attributes).filter_by(**row))
+                    connection.execute(sqlalchemy.delete(attributes).filter_by(**row))
                 else:
-                    _put(session, attributes, row, {"value_json": text})
+                    _put(connection, attributes, row, {"value_json": text})
 
-    def _check_running(self, session: Session, trial_id: int) -> None:
-        self._check_present()
-        found = session.connection().execute(_STATE if self.owner is None else _STATE_AND_HOLDER, {"wanted": trial_id})
-        row = found.first()
-        if row is None:
-            raise KeyError(models.NOT_FOUND_MSG)
-        if self.owner is not None:
-            self._check_owner(row[1])
-        self.check_trial_is_updatable(trial_id, row[0])
+    @contextmanager
+    def _holding(self, study_id: int) -> Iterator[Connection]:
+        """A transaction in which no other process takes the lease, which this one must have."""
+        self._before_write()
+        with self.engine.begin() as connection:
+            connection.execute(_LOCK_STUDY, {"study": study_id})
+            if self.owner is not None:
+                self._check_owner(connection.execute(_HOLDER, {"study": study_id}).scalar())
+            yield connection
+
+    @contextmanager
+    def _changing(self, trial_id: int) -> Iterator[Connection]:
+        """The same, in which a trial that has not ended is changed."""
+        with self._holding(self.study_id) as connection:
+            state = connection.execute(_STATE, {"wanted": trial_id}).scalar()
+            if state is None:
+                raise KeyError(models.NOT_FOUND_MSG)
+            self.check_trial_is_updatable(trial_id, state)
+            yield connection
 
 
+_NONE = object()
 _TRIALS = models.TrialModel.__table__.c
 _PAST_TRIALS = sqlalchemy.select(sqlalchemy.func.count()).where(
     _TRIALS.study_id == sqlalchemy.bindparam("study"), _TRIALS.trial_id < sqlalchemy.bindparam("trial")
@@ -154,18 +152,14 @@ _ATTRS = models.StudySystemAttributeModel.__table__.c
 _HOLDER = sqlalchemy.select(_ATTRS.value_json).where(
     _ATTRS.study_id == sqlalchemy.bindparam("study"), _ATTRS.key == LEASE
 )
-_STATE_AND_HOLDER = sqlalchemy.select(
-    _TRIALS.state,
-    sqlalchemy.select(_ATTRS.value_json)
-    .where(_ATTRS.study_id == _TRIALS.study_id, _ATTRS.key == LEASE)
-    .scalar_subquery(),
-).where(_TRIALS.trial_id == sqlalchemy.bindparam("wanted"))
 _STUDIES = models.StudyModel.__table__.c
 _LOCK_STUDY = (
     sqlalchemy.update(models.StudyModel.__table__)
     .where(_STUDIES.study_id == sqlalchemy.bindparam("study"))
     .values(study_name=_STUDIES.study_name)
 )
+"""The first statement of every transaction: it changes nothing, but other processes wait until the transaction ends.
+SQLite needs it as well, because Python begins a transaction with the first write, and not with a query before it."""
 _USERS = models.TrialUserAttributeModel.__table__.c
 _UNCLOSED = sqlalchemy.func.substr(_USERS.value_json, 1, sqlalchemy.bindparam("length") - 1, type_=sqlalchemy.Text)
 _APPEND = (
@@ -195,42 +189,64 @@ def _insert(table: Any) -> sqlalchemy.Insert:
     return sqlalchemy.insert(table)
 
 
-def _put(session: Session, table: Any, keys: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+def _put(connection: Connection, table: Any, keys: Mapping[str, Any], values: Mapping[str, Any]) -> None:
     """Set these values in the row with these keys; insert the row if there is none."""
-    connection = session.connection()
     found = connection.execute(_update(table, tuple(keys)), {f"old_{k}": v for k, v in keys.items()} | {**values})
     if found.rowcount == 0:
         connection.execute(_insert(table), {**keys, **values})
 
 
-def _rewrite(session: Session, trial_id: int, history: Sequence[Mapping[str, Any]], base: int) -> Written:
+def _put_all(connection: Connection, model: Any, trial_id: int, attrs: Mapping[str, Any]) -> None:
+    """Set attributes of a trial."""
+    for key, value in attrs.items():
+        _put(connection, model.__table__, {"trial_id": trial_id, "key": key}, {"value_json": json.dumps(value)})
+
+
+def _put_entries(connection: Connection, study_id: int, entries: Mapping[str, Any]) -> None:
+    """Set system attributes of a study."""
+    for key, value in entries.items():
+        keys = {"study_id": study_id, "key": key}
+        _put(connection, models.StudySystemAttributeModel.__table__, keys, {"value_json": json.dumps(value)})
+
+
+def _append(
+    connection: Connection, trial_id: int, history: Sequence[Mapping[str, Any]], before: Written | None
+) -> Written | None:
+    """Append the last record; None if the stored text is not the one that this process has written."""
+    if before is None or before.num_records != len(history) - 1:
+        return None
+    more = f", {json.dumps(history[-1])}]"
+    found = connection.execute(_APPEND, {"trial": trial_id, "length": before.length, "more": more})
+    return before.with_more(more) if found.rowcount == 1 else None
+
+
+def _rewrite(connection: Connection, trial_id: int, history: Sequence[Mapping[str, Any]], base: int) -> Written:
     """Write the records of all epochs."""
     text = json.dumps(history)
     users = models.TrialUserAttributeModel.__table__
-    _put(session, users, {"trial_id": trial_id, "key": "history"}, {"value_json": text})
+    _put(connection, users, {"trial_id": trial_id, "key": "history"}, {"value_json": text})
     return Written.whole(base, text, num_records=len(history))
 
 
-def _insert_details(session: Session, trial_id: int, trial: FrozenTrial, *, but: FrozenTrial | None = None) -> None:
-    """Store the parameters and the attributes of a trial, except those that the study already has."""
-    known = ((), (), ()) if but is None else (but.params, but.user_attrs, but.system_attrs)
-    params = [
+def _insert_params(connection: Connection, trial_id: int, trial: FrozenTrial, *, known: Container[str] = ()) -> None:
+    """Store the parameters of a trial, except those that the study already has."""
+    rows = [
         {
+            "trial_id": trial_id,
             "param_name": name,
             "param_value": distribution.to_internal_repr(trial.params[name]),
             "distribution_json": distribution_to_json(distribution),
         }
         for name, distribution in trial.distributions.items()
-        if name not in known[0]
+        if name not in known
     ]
-    for model, rows in (
-        (models.TrialParamModel, params),
-        (models.TrialUserAttributeModel, _attributes(trial.user_attrs, known[1])),
-        (models.TrialSystemAttributeModel, _attributes(trial.system_attrs, known[2])),
-    ):
-        if rows:
-            session.connection().execute(_insert(model.__table__), [{"trial_id": trial_id, **row} for row in rows])
+    if rows:
+        connection.execute(_insert(models.TrialParamModel.__table__), rows)
 
 
-def _attributes(attrs: Mapping[str, object], known: Container[str]) -> list[dict[str, str]]:
-    return [{"key": key, "value_json": json.dumps(value)} for key, value in attrs.items() if key not in known]
+def _attributes(trial: FrozenTrial) -> tuple[tuple[Any, Mapping[str, Any]], ...]:
+    """The attributes of a trial, each kind with its table."""
+    return (
+        (models.TrialUserAttributeModel, trial.user_attrs),
+        (models.TrialSystemAttributeModel, trial.system_attrs),
+    )

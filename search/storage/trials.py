@@ -26,6 +26,9 @@ trial."""
 WORKERS = "rungwise_workers"
 """User attribute of a trial whose configuration decides how many workers train it (`Space(workers=...)`)."""
 
+ENQUEUED = "rungwise:enqueued"
+"""System attribute of a trial that another program enqueued: true from when this search began it."""
+
 UNTRAINABLE = ("diverged", "out of memory")
 """Kinds of failures that the configuration causes."""
 
@@ -39,6 +42,11 @@ OF_THE_MACHINE = (
 def is_infeasible(trial: FrozenTrial) -> bool:
     """Whether this is a configuration that exceeds a bound, and so no trial of the search."""
     return INFEASIBLE in trial.user_attrs
+
+
+def is_enqueued(trial: FrozenTrial) -> bool:
+    """Whether another program enqueued this trial; earlier releases began some without saying so."""
+    return bool(trial.system_attrs.keys() & {ENQUEUED, "fixed_params"})
 
 
 def is_repeat(trial: FrozenTrial) -> bool:
