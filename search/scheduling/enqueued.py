@@ -12,9 +12,9 @@ from search.scheduling.constraints import Examination, Examine
 from search.storage.checksums import CHECKSUM, trial_checksum, with_state
 from search.storage.run import Run
 from search.storage.seeds import derive_seed
-from search.storage.source_code import reason_of
 from search.storage.trials import ENQUEUED, INFEASIBLE
 from spaces.asking import Suggest
+from spaces.guarded import reason_of
 
 
 class _Enqueued(Trial):
