@@ -112,6 +112,15 @@ def test_regions_held_out_are_harder_than_random_rows_where_place_decides(map_of
     assert found["held_out"]["random"]["value"] < 0.5 * found["held_out"]["regions"]["value"]
 
 
+@pytest.mark.parametrize("rows", [2, 40])  # fewer and more than the neighbours that are asked for
+def test_a_row_is_not_its_own_neighbour_where_several_rows_have_one_place(map_of_regions, rows):
+    random = np.random.default_rng(0)
+    x = torch.from_numpy(np.repeat(random.uniform(0, 4, size=(800 // rows, 2)), rows, axis=0).astype(np.float32))
+    test = Split(x=x, y=torch.zeros(len(x)))
+    found = describe_geography(map_of_regions, test, random.normal(size=len(x)))["geography"]  # unrelated errors
+    assert abs(found["neighbour_correlation"]) < 3 / np.sqrt(len(x))
+
+
 def test_a_table_without_places_has_no_geography():
     dataset = table()
     assert describe_geography(dataset, dataset.train, dataset.train.y.numpy()) == {}

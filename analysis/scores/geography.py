@@ -44,9 +44,8 @@ def describe_geography(dataset: Dataset, test: Split, predicted: np.ndarray, *, 
     there, here = _kilometres(dataset, dataset.train), _kilometres(dataset, test)
     known = np.isfinite(here).all(1)
     near, _ = _neighbours(there[np.isfinite(there).all(1)], here[known], count=1)
-    _, others = _neighbours(here[known], here[known], count=min(NUM_NEIGHBOURS + 1, int(known.sum())))
     error = (predicted - test.y.numpy())[known]
-    shared = np.corrcoef(error, error[others[:, 1:]].mean(1))[0, 1]  # the first neighbour is the row itself
+    shared = np.corrcoef(error, error[_other_rows(here[known], count=NUM_NEIGHBOURS)].mean(1))[0, 1]
     described: dict[str, Any] = {"nearest_km": float(np.median(near)), "neighbour_correlation": float(shared)}
     if len(dataset.train) >= FEWEST_ROWS and np.isfinite(there).all():
         described["held_out"] = _hold_out(dataset, there, seed=seed)
@@ -65,6 +64,15 @@ def _kilometres(dataset: Dataset, split: Split) -> np.ndarray:
 def _neighbours(places: np.ndarray, of: np.ndarray, *, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Distances and row numbers (N, count) of the nearest places."""
     return NearestNeighbors(n_neighbors=count).fit(places).kneighbors(of)
+
+
+def _other_rows(places: np.ndarray, *, count: int) -> np.ndarray:
+    """Row numbers (N, count) of the nearest other rows, the nearest first; all of them where there are fewer."""
+    count = min(count, len(places) - 1)
+    _, found = _neighbours(places, places, count=count + 1)
+    is_own = found == np.arange(len(places))[:, None]
+    is_own[~is_own.any(1), -1] = True  # more rows at one place than are looked up
+    return found[~is_own].reshape(len(places), count)
 
 
 def _hold_out(dataset: Dataset, places: np.ndarray, *, seed: int) -> dict[str, Any]:
