@@ -249,7 +249,8 @@ def read_confirmed(path: Path, *, sign: float) -> dict[str, Any]:
     if not path.exists():
         return {"confirmed": [], "confirmed_epochs": 0, "confirmed_names": []}
     table = pd.read_csv(path)
-    rows = confirm.paired(table, sign=sign).to_dict("records")
+    paired = confirm.paired(table, sign=sign)
+    rows = paired[paired["num_seeds"] > 0].to_dict("records")
     names = list(dict.fromkeys(str(row["flip"]).split(":")[0] for row in rows))
     return {"confirmed": rows, "confirmed_epochs": int(table["epochs"].iloc[0]), "confirmed_names": names}
 

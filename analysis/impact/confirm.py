@@ -168,8 +168,8 @@ def paired(results: pd.DataFrame, *, sign: float = 1.0) -> pd.DataFrame:
 
     Returns:
         flip, worth (the loss by the change, positive when the best configuration is better), low, high (95 %, paired
-        t over seeds; NaN where it is not known: of one seed, or of seeds with equal losses), num_seeds, found: largest
-        worth first.
+        t over seeds; NaN where it is not known: of no or one seed, or of seeds with equal losses), num_seeds (with both
+        trainings), num_failed (trainings with the change), found: largest worth first.
     """
     wide = results.groupby(["seed", "flip"])["value"].first().unstack()  # also those that failed on every seed
     rows = []
@@ -180,8 +180,8 @@ def paired(results: pd.DataFrame, *, sign: float = 1.0) -> pd.DataFrame:
             half = float(stats.t.ppf(0.975, len(gaps) - 1) * gaps.std(ddof=1) / np.sqrt(len(gaps)))
         worth = float(gaps.mean()) if len(gaps) else np.nan
         row = {"flip": flip, "worth": worth, "low": worth - half, "high": worth + half, "num_seeds": len(gaps)}
-        rows.append(row | {"found": bool(abs(worth) > half)})
-    columns = ["flip", "worth", "low", "high", "num_seeds", "found"]
+        rows.append(row | {"num_failed": int(wide[flip].isna().sum()), "found": bool(abs(worth) > half)})
+    columns = ["flip", "worth", "low", "high", "num_seeds", "num_failed", "found"]
     return pd.DataFrame(rows, columns=pd.Index(columns)).sort_values("worth", ascending=False, ignore_index=True)
 
 

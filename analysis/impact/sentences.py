@@ -1,9 +1,12 @@
-"""An effect in one sentence, and whether the best trials agree with it."""
+"""An effect in one sentence, whether the best trials agree with it, and what was verified by training."""
+
+from collections.abc import Hashable, Mapping
+from typing import Any
 
 import numpy as np
 
 from analysis.impact.effect import Effect
-from analysis.studies.amounts import difference_texts
+from analysis.studies.amounts import difference_text, difference_texts
 from analysis.studies.parameters import Parameter, label
 from analysis.studies.trials import Trials
 from search.process.text import counted
@@ -67,3 +70,26 @@ def sentence(effect: Effect, trials: Trials) -> str:
     size, low, high = difference_texts(trials, [abs(effect.estimate), *ends])
     but = f"; but {effect.opposed}" if effect.opposed else ""
     return f"{effect.parameter}: {better} is better than {worse} by {size}{trials.unit} [{low}, {high}] {where}{but}"
+
+
+def verified(row: Mapping[Hashable, Any], trials: Trials) -> str:
+    """What training with one change has shown; empty where no difference is clear and nothing failed.
+
+    Args:
+        row: of `analysis.impact.confirm.paired`.
+    """
+    failed = int(row["num_failed"])
+    lost = f"{counted(failed, 'training')} with the change failed" if failed else ""
+    if not row["num_seeds"]:
+        return f"{row['flip']}: {lost or 'each training of the best configuration failed'}, so nothing can be compared"
+    if not row["found"]:
+        return f"{row['flip']}: no clear difference; {lost}" if lost else ""
+    better = "the change" if row["worth"] < 0 else "the best configuration"
+    size, *ends = (difference_text(trials, abs(row[name])) for name in ("worth", *_by_size(row)))
+    more = f"; {lost}" if lost else ""
+    seeds = f"{row['num_seeds']} paired seeds"
+    return f"{row['flip']}: {better} is better by {size} [{ends[0]}, {ends[1]}], {seeds}{more}"
+
+
+def _by_size(row: Mapping[Hashable, Any]) -> list[str]:
+    return sorted(("low", "high"), key=lambda name: abs(row[name]))

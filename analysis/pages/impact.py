@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from analysis.impact import confirm
 from analysis.impact.effect import Effect
 from analysis.impact.impact import CAVEATS, Impact
+from analysis.impact.sentences import verified
 from analysis.pages.importance import importance
 from analysis.pages.page import Fold, Folder, Section, make_table, text
 from analysis.pages.search import MOST_SMALL
@@ -176,7 +177,7 @@ def _in_words(table: pd.DataFrame, trials: Trials) -> pd.DataFrame:
     for column in sizes:
         if column in said:
             said[column] = trials.points * said[column].astype(float)
-    names = {"found": "clear", "num_trials": "trials", "num_seeds": "seeds", "flip": "change"}
+    names = {"found": "clear", "num_trials": "trials", "num_seeds": "seeds", "num_failed": "failed", "flip": "change"}
     return said.rename(columns=names | sizes)
 
 
@@ -185,12 +186,7 @@ def _confirmed(trials: Trials, results: pd.DataFrame | None, folder: Folder) -> 
         return []
     table = confirm.paired(results, sign=trials.sign)
     length = f" for {counted(int(results['epochs'].iloc[0]), 'epoch')}" if "epochs" in results else ""
-    sentences = [
-        f"{r['flip']}: the best configuration is {difference_text(trials, r['worth'])} better "
-        f"[{difference_text(trials, r['low'])}, {difference_text(trials, r['high'])}], {r['num_seeds']} paired seeds"
-        for r in table.to_dict("records")
-        if r["found"]
-    ]
+    sentences = [said for row in table.to_dict("records") if (said := verified(row, trials))]
     caption = "The best configuration against itself with one change, paired by seed; 95 % t intervals."
     return [
         text(
