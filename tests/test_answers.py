@@ -100,6 +100,41 @@ def test_a_metric_of_which_less_is_better_leads_with_the_smaller_value():
     assert best.low < 0.31 < best.high
 
 
+@pytest.mark.parametrize(
+    ("metric", "direction", "best", "limit"),
+    [
+        ("accuracy", "maximize", 0.99, 1.0),
+        ("auc", "maximize", 0.99, 1.0),
+        ("r2", "maximize", 0.99, 1.0),
+        ("rmse", "minimize", 0.01, 0.0),
+        ("log_loss", "minimize", 0.01, 0.0),
+        ("accuracy", "maximize", 99.0, None),  # in percent
+        ("mine", "maximize", 0.99, None),
+    ],
+)
+def test_the_interval_of_a_value_ends_at_the_best_value_of_the_metric(
+    metric: str, direction: Any, best: float, limit: float | None
+):
+    step = -0.1 if direction == "maximize" else 0.1
+    levels = [found(k, *((best + i * step + k * step,) * 2 for i in range(3))) for k in (0, 1)]
+    told = decide_answer("norm", levels, Objective(metric=metric, direction=direction), hours=1.0, seeds=2)
+    end = told.levels[0].high if direction == "maximize" else told.levels[0].low
+    assert end is not None
+    assert end == limit if limit is not None else end > best + 0.05
+
+
+def test_of_many_equal_values_one_is_called_better_as_seldom_as_of_two(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("analysis.impact.verdict.NUM_DRAWS", 4000)
+    wrong = []
+    for seed in range(150):
+        rng = np.random.default_rng(seed)
+        means = -np.sort(rng.exponential(0.005, size=(8, 20)), axis=1)[:, :4]
+        values = means[..., None] + 0.005 * rng.normal(size=(8, 4, 3))
+        verdict = decide([Level(level=k, values=each) for k, each in enumerate(values)])
+        wrong.append(any(one.decided for one in verdict.comparisons))
+    assert np.mean(wrong) < 0.05
+
+
 def test_a_configuration_that_fails_on_a_seed_is_no_contender():
     levels = [found(True, (0.99, None), (0.90, 0.91)), found(False, (0.80, 0.81), (0.79, 0.80))]
     told = decide_answer("norm", levels, ACCURACY, hours=1.0, seeds=2)

@@ -16,14 +16,13 @@ from optuna.trial import FrozenTrial, TrialState
 from analysis.impact.candidates import leaders
 from analysis.impact.verdict import Level, decide
 from analysis.studies.parameters import label
-from analysis.wording import is_share
 from search.process.text import counted
 from search.scheduling.allocation import Turn
 from search.storage.checking import build
 from search.storage.run import Planned, Question, Run, Scalar
 from search.storage.seeds import question_seeds
 from search.storage.trials import epochs_reached, is_infeasible, seconds_trained
-from spaces.objectives import Objective
+from spaces.objectives import Objective, metric_named
 from trainables.files.whole import write_whole
 
 FOLDER, FILE = "ask", "answers.json"
@@ -66,6 +65,7 @@ class Difference:
     difference: float
     low: float
     high: float
+    """The intervals of all differences of a question hold together with at least 95 % probability."""
     more_hours: float
     """Hours of training, beside those spent, that would decide a difference of this size."""
 
@@ -167,10 +167,7 @@ def decide_answer(
         empty = [f"{label(one.level)}{_fate(one)}" for i, one in enumerate(levels) if i not in usable]
         missing = f"no configuration with {parameter} = {' or '.join(empty)} could be trained on all seeds"
         return Answer(**common, leader=None, levels=tuple(levels), differences=(), missing=missing)
-    is_bounded = is_share(objective.metric) and all(
-        np.abs(values - objective.sign / 2).max() <= 0.5 for values in usable.values()
-    )
-    ceiling = math.inf if not is_bounded else 1.0 if objective.sign > 0 else 0.0
+    ceiling = _ceiling(objective, list(usable.values()))
     found = decide([Level(level=levels[i].level, values=values) for i, values in usable.items()], ceiling=ceiling)
     summed = list(levels)
     for i, best in zip(usable, found.levels, strict=True):
@@ -223,6 +220,15 @@ def _matrix(level: LevelFound, sign: float) -> np.ndarray:
     whole = [one.values for one in level.configurations if None not in one.values]
     values = sign * np.array(whole, dtype=float)
     return values[np.isfinite(values).all(axis=1)] if whole else values
+
+
+def _ceiling(objective: Objective, found: Sequence[np.ndarray]) -> float:
+    """The best value that the metric can have, larger is better; infinite where it has none, or a value exceeds it."""
+    metric = metric_named(objective.metric)
+    if metric.limit is None or metric.less_is_better == objective.maximize:
+        return math.inf
+    limit = objective.sign * metric.limit
+    return limit if all((values <= limit).all() for values in found) else math.inf
 
 
 def _in_metric(found: float, low: float, high: float, sign: float) -> dict[str, float]:

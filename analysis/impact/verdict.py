@@ -6,7 +6,8 @@ have met the best configuration. Near the best, values thin out about exponentia
 spacings j (mj - mj+1) then all have the scale of that tail as their mean (Rényi 1953), and as many configurations again
 would raise the best by ln 2 of it, which is the spacings' median. What is missing of a level is drawn from an
 exponential distribution with a multiple of that median as its mean, the same for all levels. On recorded tables, where
-the best of each level is known, intervals so made cover the true difference (`benchmarks/questions.py`).
+the best of each level is known, intervals so made cover the true difference (`benchmarks/questions.py`). With more than
+two levels, the intervals of the differences are widened so that all of them hold together (Bonferroni).
 """
 
 import math
@@ -72,7 +73,7 @@ class Verdict:
     """The level whose best is best, as far as is known."""
     levels: tuple[Best, ...]
     comparisons: tuple[Comparison, ...]
-    """One with each other level."""
+    """One with each other level; the intervals of all of them hold together."""
 
     def more(self, comparison: Comparison) -> float:
         """How many times the effort so far would decide a difference of this size: intervals shrink with its root."""
@@ -96,12 +97,13 @@ def decide(levels: Sequence[Level], *, ceiling: float = math.inf, seed: int = 0)
         drawn = drawn + missed * rng.exponential(size=NUM_DRAWS)
         draws.append(np.minimum(drawn, ceiling))
     tail = 50 * (1 - CONFIDENCE)
+    shared = tail / (len(levels) - 1)  # Bonferroni: the more levels, the further ahead the best of equal ones
     middles = [float(np.median(drawn)) for drawn in draws]
     lead = int(np.argmax(middles))
     comparisons = []
     for place, level in enumerate(levels):
         if place != lead:
-            low, middle, high = np.percentile(draws[lead] - draws[place], (tail, 50, 100 - tail)).tolist()
+            low, middle, high = np.percentile(draws[lead] - draws[place], (shared, 50, 100 - shared)).tolist()
             comparisons.append(Comparison(level=level.level, difference=middle, low=low, high=high))
     bests = []
     for level, mean, drawn in zip(levels, means, draws, strict=True):

@@ -18,8 +18,8 @@ from search.process.arguments import command
 _HOW = (
     "Each value got about as many epochs of the search as the others, in which the other hyperparameters were tuned for"
     " it. The best configurations were then trained again on the same fresh seeds. The intervals (95 %) cover the seeds"
-    " and what the search may have missed. One value is better than another if the interval of the difference is above"
-    " zero."
+    " and what the search may have missed; those of all differences of a question hold together. One value is better"
+    " than another if the interval of the difference is above zero."
 )
 
 
