@@ -208,7 +208,6 @@ def _read_correlations(path: Path) -> list[dict[str, Any]]:
 
 def count_levels(trials: "Trials") -> dict[str, Any]:
     """`levels`: for each hyperparameter with levels how many complete trials have which; `settled`: see read_study."""
-    from analysis.studies.parameters import label
     from analysis.studies.trials import params_of
 
     chosen = params_of(trials.complete)
@@ -216,7 +215,7 @@ def count_levels(trials: "Trials") -> dict[str, Any]:
     for parameter in trials.parameters:
         if parameter.levels and parameter.name in chosen:
             values = chosen[parameter.name].dropna()
-            levels[parameter.name] = {label(value): int(n) for value, n in values.value_counts().items()}
+            levels[parameter.name] = {parameter.text(value): int(n) for value, n in values.value_counts().items()}
     count = len(chosen)
     settled = {name: next(iter(found)) for name, found in levels.items() if list(found.values()) == [count]}
     return {"levels": levels, "settled": settled}

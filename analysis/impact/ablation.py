@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.impact.forest import Surrogate, bag_interval
-from analysis.studies.parameters import label
+from analysis.studies.parameters import in_table, texts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,9 +45,9 @@ def ablation(
 
 def _moves(surrogate: Surrogate, start: Mapping[str, Any], target: Mapping[str, Any]) -> list[list[str]]:
     """Groups of hyperparameters that differ: one each, with its children that exist on one side only."""
-    names = [p.name for p in surrogate.parameters]
-    differ = [n for n in names if label(start.get(n)) != label(target.get(n))]
-    one_sided = {n for n in differ if (n in start) != (n in target)}
+    known = [p for p in surrogate.parameters if p.name in start or p.name in target]
+    one_sided = {p.name for p in known if (p.name in start) != (p.name in target)}
+    differ = [p.name for p in known if p.name in one_sided or not p.same(start[p.name], target[p.name])]
     moves, taken = [], set()
     for name in differ:
         if name in one_sided and any(name in surrogate.children[parent] for parent in differ if parent != name):
@@ -65,7 +65,8 @@ def _moved(config: Mapping[str, Any], names: list[str], target: Mapping[str, Any
 
 def _text(names: list[str], current: Mapping[str, Any], target: Mapping[str, Any]) -> str:
     name = names[0]
-    change = f"{name}: {label(current.get(name, 'off'))} to {label(target.get(name, 'off'))}"
+    said = texts([config[name] for config in (current, target) if name in config])
+    change = f"{name}: {said(current.get(name, 'off'))} to {said(target.get(name, 'off'))}"
     if len(names) == 1:
         return change
     joined = "with" if names[1] in target else "without"
@@ -74,7 +75,8 @@ def _text(names: list[str], current: Mapping[str, Any], target: Mapping[str, Any
 
 def _frame(surrogate: Surrogate, configs: list[dict[str, Any]]) -> pd.DataFrame:
     names = [p.name for p in surrogate.parameters]
-    frame = pd.DataFrame([{name: config.get(name) for name in names} for config in configs], columns=pd.Index(names))
+    rows = [{name: in_table(value) for name, value in config.items()} for config in configs]
+    frame = pd.DataFrame(rows, columns=pd.Index(names))
     for parameter in surrogate.parameters:
         if parameter.numeric:
             frame[parameter.name] = pd.to_numeric(frame[parameter.name])

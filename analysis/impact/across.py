@@ -129,10 +129,10 @@ def _interval(found: tuple[float, float, float]) -> Interval:
 def _shared_values(effects: Sequence[Effect], kinds: Sequence[Parameter | None]) -> list[Any]:
     """Values that all these runs tried: levels, or numbers over the range that they share."""
     fits = [effect.fit for effect in effects if effect.fit is not None]
-    levels = [{label(level): level for level in fit.group.levels} for fit in fits if fit.group.levels]
+    levels = [fit.group.levels for fit in fits if fit.group.levels]
     curves = [effect.curve for effect in effects if effect.curve is not None and not _has_levels(effect)]
     if levels:
-        shared = [level for text, level in levels[0].items() if all(text in other for other in levels[1:])]
+        shared = [level for level in levels[0] if all(level in other for other in levels[1:])]
         return [level for level in shared if all(_lies_in(curve, level) for curve in curves)]
     if all(kind is not None and kind.grid for kind in kinds):
         tried = [set(curve["x"]) for curve in curves]

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from analysis.impact.candidates import leaders
 from analysis.impact.verdict import Level, decide
-from analysis.studies.parameters import label
+from analysis.studies.parameters import texts
 from search.process.text import counted
 from search.scheduling.allocation import Turn
 from search.storage.checking import build
@@ -85,6 +85,10 @@ class Answer:
     seeds: int
     missing: str = ""
     """Why there is no verdict; empty where there is one."""
+
+    def text(self, level: Scalar) -> str:
+        """A level as text, told from the others."""
+        return texts([one.level for one in self.levels])(level)
 
 
 def _fate(level: LevelFound) -> str:
@@ -164,7 +168,8 @@ def decide_answer(
     common |= {"hours": hours, "seeds": seeds}
     usable = {i: values for i, level in enumerate(levels) if len(values := _matrix(level, objective.sign))}
     if len(usable) < 2:
-        empty = [f"{label(one.level)}{_fate(one)}" for i, one in enumerate(levels) if i not in usable]
+        said = texts([one.level for one in levels])
+        empty = [f"{said(one.level)}{_fate(one)}" for i, one in enumerate(levels) if i not in usable]
         missing = f"no configuration with {parameter} = {' or '.join(empty)} could be trained on all seeds"
         return Answer(**common, leader=None, levels=tuple(levels), differences=(), missing=missing)
     ceiling = _ceiling(objective, list(usable.values()))

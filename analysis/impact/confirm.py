@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.studies.parameters import Parameter, label
+from analysis.studies.parameters import Parameter, in_table, label
 from analysis.studies.trials import Trials, config_of, params_of
 
 if TYPE_CHECKING:
@@ -26,11 +26,13 @@ class Flip:
     after: Any
     params: Mapping[str, Any]
     """The whole changed configuration."""
+    said: Callable[[Any], str] = label
+    """A value as text."""
 
     @property
     def text(self) -> str:
         """The change in words."""
-        return f"{self.parameter}: {label(self.before)} to {label(self.after)}"
+        return f"{self.parameter}: {self.said(self.before)} to {self.said(self.after)}"
 
 
 def flips(trials: Trials, fits: Callable[[Mapping[str, Any]], set[str] | None]) -> list[Flip]:
@@ -53,8 +55,8 @@ def flips(trials: Trials, fits: Callable[[Mapping[str, Any]], set[str] | None]) 
         for after in _neighbours(parameter, value) if parameter.levels else _off(parameter, value):
             params = _complete(trials, {**config, parameter.name: after}, parameter.name, fits)
             if params is not None:
-                before = next((v for v in parameter.levels if label(v) == _level_label(parameter, value)), value)
-                found.append(Flip(parameter=parameter.name, before=before, after=after, params=params))
+                before = next((level for level in parameter.levels if level == value), value)
+                found.append(_flip(parameter, before, after, params))
     return found
 
 
@@ -71,11 +73,12 @@ def returns(
     if best is None:
         return []
     config, found = config_of(best), []
-    for name in [p.name for p in trials.parameters if p.name in config and p.name in baseline]:
-        if label(config[name]) != label(baseline[name]):
+    for parameter in [p for p in trials.parameters if p.name in config and p.name in baseline]:
+        name = parameter.name
+        if not parameter.same(config[name], baseline[name]):
             params = _complete(trials, {**config, name: baseline[name]}, name, fits)
             if params is not None:
-                found.append(Flip(parameter=name, before=config[name], after=baseline[name], params=params))
+                found.append(_flip(parameter, config[name], baseline[name], params))
     return found
 
 
@@ -99,13 +102,13 @@ def only(found: Sequence[Flip], names: str | None) -> list[Flip]:
     return [flip for flip in found if flip.parameter in wanted]
 
 
-def _level_label(parameter: Parameter, value: Any) -> str:
-    return label(int(value) if parameter.numeric else value)
+def _flip(parameter: Parameter, before: Any, after: Any, params: Mapping[str, Any]) -> Flip:
+    return Flip(parameter=parameter.name, before=before, after=after, params=params, said=parameter.text)
 
 
 def _neighbours(parameter: Parameter, value: Any) -> list[Any]:
     """The other values of a categorical, the next lower and higher of a short integer range."""
-    here = [label(v) for v in parameter.levels].index(_level_label(parameter, value))
+    here = parameter.levels.index(value)
     if not parameter.numeric:
         return [v for i, v in enumerate(parameter.levels) if i != here]
     return [parameter.levels[i] for i in (here - 1, here + 1) if 0 <= i < len(parameter.levels)]
@@ -131,7 +134,8 @@ def _complete(
 def _fill(trials: Trials, params: Mapping[str, Any], changed: str) -> dict[str, Any]:
     """A value for every hyperparameter: of the nearest trial with the same value of `changed`, else a middle one."""
     rows = params_of(trials.measured)
-    same = rows[[label(v) == label(params[changed]) or v == params[changed] for v in rows[changed]]]
+    parameter, after = next(p for p in trials.parameters if p.name == changed), in_table(params[changed])
+    same = rows[[parameter.same(v, after) for v in rows[changed]]]
     middle = {p.name: _middle(p) for p in trials.parameters}
     if same.empty:
         return middle

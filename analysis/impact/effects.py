@@ -115,7 +115,11 @@ def _effect(
 def _lacking(group: Group, support: np.ndarray, values: pd.Series) -> str:
     """Why these trials cannot tell what a hyperparameter does; empty if they can."""
     if support.min() < MIN_PER_LEVEL and group.levels:
-        rare = [(label(level), int(n)) for level, n in zip(group.levels, support, strict=True) if n < MIN_PER_LEVEL]
+        rare = [
+            (group.parameter.text(level), int(n))
+            for level, n in zip(group.levels, support, strict=True)
+            if n < MIN_PER_LEVEL
+        ]
         return "only " + ", ".join(f"{counted(n, 'trial')} used {level}" for level, n in rare)
     if support.min() < MIN_PER_LEVEL:
         often = values.value_counts()

@@ -18,7 +18,7 @@ from sklearn.model_selection import GroupKFold
 
 from analysis.statistics.design import make_design
 from analysis.statistics.projection import make_projector
-from analysis.studies.parameters import Parameter, children, label
+from analysis.studies.parameters import Parameter, children
 from analysis.studies.trials import Trials, params_of, rung_values
 
 MIN_TRIALS = 20
@@ -90,10 +90,11 @@ class Surrogate:
         places = _places(self.parameters)
         kids = [column for kid in self.children[name] for column in places[kid]]
         tables = np.repeat(drawn[None], len(values), axis=0)
-        tables[..., places[name]] = _encode(self._parameter(name), pd.Series(values))[:, None]
-        labels = np.array([label(v) for v in active[name]]) if kids else np.array([])
-        for table, value in zip(tables, values, strict=True):
-            donors = encoded[labels == label(value)] if kids else encoded[:0]
+        parameter, wanted = self._parameter(name), pd.Series(values, dtype=object)
+        tables[..., places[name]] = _encode(parameter, wanted)[:, None]
+        there = parameter.scale(active[name]) if kids else np.array([])
+        for table, value in zip(tables, parameter.scale(wanted), strict=True):
+            donors = encoded[there == value] if kids else encoded[:0]
             if len(donors):
                 table[:, kids] = donors[random.integers(0, len(donors), size=background)][:, kids]
         return self._ask(np.concatenate(tables)).reshape(_BAGS, _TREES, len(values), background)
@@ -173,11 +174,11 @@ def _rows(parameters: tuple[Parameter, ...], configs: pd.DataFrame, epochs: np.n
 
 def _encode(parameter: Parameter, values: pd.Series) -> np.ndarray:
     """(N, columns): numbers on their own scale, one column per category, NaN where not active."""
+    at = np.asarray(parameter.scale(values), dtype=float)
     if parameter.numeric:
-        return np.asarray(parameter.scale(values), dtype=float)[:, None]
-    names = np.array([label(v) for v in values])
-    active = values.notna().to_numpy()
-    return np.column_stack([np.where(active, names == label(choice), np.nan) for choice in _columns(parameter)])
+        return at[:, None]
+    first = len(parameter.choices) - len(_columns(parameter))
+    return np.where(np.isnan(at)[:, None], np.nan, at[:, None] == np.arange(first, len(parameter.choices)))
 
 
 def _columns(parameter: Parameter) -> tuple:
@@ -238,8 +239,8 @@ def partial_dependence(surrogate: Surrogate, parameter: Parameter, *, background
     """
     tried = surrogate.configs[parameter.name].dropna()
     if parameter.levels:
-        present = {label(int(v) if parameter.numeric else v) for v in tried}
-        grid = [v for v in parameter.levels if label(v) in present]
+        every, present = parameter.scale(np.array(parameter.levels, dtype=object)), parameter.scale(tried)
+        grid = [level for level, at in zip(parameter.levels, every, strict=True) if at in present]
     else:
         grid = list(np.unique(np.quantile(tried, np.linspace(0.05, 0.95, 15), method="nearest")))
     by_tree = surrogate.vary(parameter.name, grid, background=background).mean(axis=3)

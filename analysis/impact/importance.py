@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 from analysis.impact.forest import Surrogate
 from analysis.statistics.design import make_design
 from analysis.statistics.projection import make_projector
-from analysis.studies.parameters import Parameter
+from analysis.studies.parameters import Parameter, from_table
 from analysis.studies.trials import Trials, params_of, rung_values
 from trainables.plain import is_plain
 
@@ -32,6 +32,7 @@ _LEAST_SHARE = 0.001
 """By how much an importance must be larger than noise: a smaller difference is a tie."""
 _MAX_RESAMPLED = 500
 """Trials in a bootstrap sample at most."""
+_INACTIVE = object()
 _GRID, _BACKGROUND = 12, 150
 """Values of each hyperparameter, and configurations with which each of them is predicted, for fANOVA."""
 
@@ -141,14 +142,14 @@ def _frozen(parameters: tuple[Parameter, ...], rows: pd.DataFrame) -> list[Froze
     integers = {p.name for p in parameters if p.kind == "integer"}
     columns = {
         str(name): [
-            None if missing else int(v) if name in integers else v
+            _INACTIVE if missing else int(v) if name in integers else from_table(v)
             for v, missing in zip(values, values.isna(), strict=True)
         ]
         for name, values in params_of(rows).items()
     }
     configs = (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
     return [
-        _trial(number, {k: v for k, v in config.items() if v is not None}, ranges)
+        _trial(number, {k: v for k, v in config.items() if v is not _INACTIVE}, ranges)
         for number, config in enumerate(configs)
     ]
 

@@ -155,7 +155,7 @@ def _changes(parameter: Parameter, values: pd.Series) -> list[_Change]:
         low, high = np.quantile(known, [0.1, 0.9], method=method)
         if parameter.levels or low == high:
             low, high = known.min(), known.max()
-        named = [label(10**v if parameter.log else v) for v in (low, high)]
+        named = [parameter.text(10**v if parameter.log else v) for v in (low, high)]
         return [_Change(name=parameter.name, text=f"{named[0]} to {named[1]}", column=(x - low) / ((high - low) or 1))]
     tried = [choice for i, choice in enumerate(parameter.choices) if (known == i).any()]
     if len(tried) < 2:
@@ -166,7 +166,7 @@ def _changes(parameter: Parameter, values: pd.Series) -> list[_Change]:
     return [
         _Change(
             name=parameter.name,
-            text=label(choice),
+            text=parameter.text(choice),
             column=np.where(np.isnan(x), np.nan, (x == place).astype(float)),
         )
         for choice, place in zip(tried, places, strict=True)

@@ -5,7 +5,7 @@ from numbers import Real
 
 import pandas as pd
 
-from analysis.studies.parameters import label
+from analysis.studies.parameters import texts
 from analysis.studies.rows import COMPLETE, FAILED, INFEASIBLE, STOPPED, UNFINISHED
 from analysis.studies.trials import Trials
 from analysis.wording import one_line
@@ -31,11 +31,11 @@ def describe_levels(trials: Trials, names: Sequence[str]) -> list[str]:
 
 def _of_parameter(trials: Trials, name: str) -> list[str]:
     column = trials.trials[f"params_{name}"].dropna()
-    levels = {label(value): value for value in sorted(column.unique(), key=_place)}
+    levels = sorted(column.unique(), key=_place)
     if len(levels) > MAX_LEVELS:
         return [one_line(f"{name}: {len(levels)} different values in {len(column)} trials, too many to compare")]
-    named = column.map(label)
-    return [one_line(f"{name} = {level}: {_told(trials, named.index[named == level])}") for level in levels]
+    said = texts(levels)
+    return [one_line(f"{name} = {said(level)}: {_told(trials, column.index[column == level])}") for level in levels]
 
 
 def _place(value: object) -> tuple[bool, float, str]:

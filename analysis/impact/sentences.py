@@ -21,7 +21,7 @@ def shown(parameter: Parameter, value: object) -> str:
     A rounded number stays within the range, and moves by 1 % of it at most, on the scale on which it was drawn.
     """
     if not isinstance(value, float) or not parameter.numeric or parameter.levels or parameter.grid:
-        return label(value)  # pyright: ignore[reportArgumentType]
+        return parameter.text(value)  # pyright: ignore[reportArgumentType]
     for digits in (2, 3):
         rounded = float(f"{value:.{digits}g}")
         ends = parameter.scale(np.array([parameter.low, parameter.high, value, rounded]))
@@ -41,7 +41,7 @@ def opposed(effect: Effect, parameter: Parameter, trials: Trials) -> str:
     if (effect.estimate * trials.sign) < 0:  # of an on/off parameter True is compared with False, even if it is worse
         better, worse = worse, better
     if parameter.levels:
-        names = [label(int(value)) if parameter.kind == "integer" else label(value) for value in used]
+        names = [parameter.text(int(value) if parameter.kind == "integer" else value) for value in used]
         count, where = names.count(worse), f"use {worse}"
     else:
         ends = parameter.scale(np.array([float(better), float(worse)]))

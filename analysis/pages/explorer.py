@@ -22,7 +22,7 @@ from analysis.pages.search import MOST_SMALL
 from analysis.plots import style
 from analysis.plots.cost import COSTS, is_log_cost, pareto
 from analysis.plots.search import MOST_AXES, color_range, epoch_label, history, kept_point, slices
-from analysis.studies.parameters import Parameter, label
+from analysis.studies.parameters import Parameter
 from analysis.studies.rows import COMPLETE, STATES
 from analysis.studies.trials import Trials
 
@@ -135,7 +135,7 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
     known = {"name": parameter.name, "conditional": parameter.conditional}
     if not parameter.numeric:
         choices = [one if _is_json(one) else str(one) for one in parameter.choices]
-        return {**known, "choices": choices, "labels": [label(one) for one in parameter.choices]}
+        return {**known, "choices": choices, "labels": [parameter.text(one) for one in parameter.choices]}
     low, high = (_number(float(end)) for end in (parameter.low, parameter.high))
     shown = {"low": low, "high": high, "log": parameter.log, "levels": bool(parameter.levels)}
     return {**known, **shown, "integer": parameter.kind == "integer"}

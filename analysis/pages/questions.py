@@ -11,7 +11,6 @@ from analysis.impact.answers import Answer, read_answers
 from analysis.pages.page import Folder, Section, text
 from analysis.plots import plot_isolation
 from analysis.prose.answers import answer_sentence, effort, is_decided
-from analysis.studies.parameters import label
 from analysis.studies.trials import Trials
 from search.process.arguments import command
 
@@ -104,13 +103,13 @@ def _picture(answer: Answer, trials: Trials, folder: Folder) -> Any:
 
 
 def _table(answer: Answer, trials: Trials) -> pd.DataFrame:
-    best = {label(one.level): one for one in answer.differences}
+    best = {one.level: one for one in answer.differences}
     rows = []
     for level in answer.levels:
-        gap = best.get(label(level.level))
+        gap = best.get(level.level)
         rows.append(
             {
-                answer.parameter: label(level.level),
+                answer.parameter: answer.text(level.level),
                 "best": level.found,
                 "low": level.low,
                 "high": level.high,

@@ -16,7 +16,6 @@ from analysis.prose.unfinished import ahead
 from analysis.studies.amounts import cost, difference_text
 from analysis.studies.earlier import carried_over
 from analysis.studies.expectations import expectations
-from analysis.studies.parameters import label
 from analysis.studies.present import in_present_ranges, replaced_ranges
 from analysis.studies.rows import COMPLETE, FAILED, INFEASIBLE, STATES, STOPPED, UNFINISHED, WAITING
 from analysis.studies.steered import steered
@@ -221,12 +220,12 @@ def best_table(trials: Trials) -> pd.DataFrame:
     best = trials.best
     config = {} if best is None else config_of(best)
     names = [p.name for p in trials.parameters if p.name in config or p.name in trials.baseline]
-    kinds = {p.name: p.kind for p in trials.parameters}
+    known = {p.name: p for p in trials.parameters}
 
     def shown(values: Any, name: str) -> str:
         if name not in values:
             return "not active"
-        return label(int(values[name]) if kinds[name] == "integer" else values[name])
+        return known[name].text(int(values[name]) if known[name].kind == "integer" else values[name])
 
     columns = {"hyperparameter": names, "best": [shown(config, name) for name in names]}
     if trials.baseline:  # a search whose bounds no version of it keeps to has none

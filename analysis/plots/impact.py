@@ -13,7 +13,7 @@ from analysis.impact.forest import Surrogate, partial_dependence
 from analysis.impact.importance import Importance
 from analysis.plots import style
 from analysis.plots.ticks import name_ticks
-from analysis.studies.parameters import Parameter, label
+from analysis.studies.parameters import Parameter
 from analysis.studies.trials import Trials
 
 _MOST_BARS = 16
@@ -100,7 +100,7 @@ def _curve(ax: Axes, parameter: Parameter, curve: pd.DataFrame, trials: Trials, 
     if parameter.levels:
         at = np.arange(len(curve))
         ax.errorbar(at, y, yerr=[y - low, high - y], fmt="o", color=color, capsize=3, ms=6)
-        name_ticks(ax, [label(v) for v in curve["x"]])
+        name_ticks(ax, [parameter.text(v) for v in curve["x"]])
         ax.set_xlim(-0.6, len(at) - 0.4)
         ax.set_xlabel(parameter.name)
     else:

@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 
 from analysis.impact.answers import Answer
 from analysis.plots import style
-from analysis.studies.parameters import label
+from analysis.studies.parameters import in_table
 from analysis.studies.rows import COMPLETE
 from analysis.studies.trials import Trials
 
@@ -18,11 +18,11 @@ def plot_isolation(answer: Answer, trials: Trials, ax: Axes | None = None) -> Ax
     if all(level.found is None for level in levels):
         return style.nothing(ax, "There is no answer yet.")
     rows = trials.trials[trials.trials["state"] == COMPLETE]
-    named = rows[f"params_{answer.parameter}"].map(label)
+    tried = rows[f"params_{answer.parameter}"]
     best, values = [], []
     first = next(place for place, level in enumerate(levels) if level.found is not None)
     for place, level in enumerate(levels):
-        searched = rows["value"][named == label(level.level)].dropna().to_numpy(dtype=float)
+        searched = rows["value"][tried == in_table(level.level)].dropna().to_numpy(dtype=float)
         ax.scatter(searched, np.full(len(searched), place - 0.24), s=14, color=style.GREY, alpha=0.6, lw=0,
                    label="trial of the search" if place == first else None)  # fmt: skip
         again = [(one.values, place + 0.08 * i) for i, one in enumerate(level.configurations)]
@@ -48,7 +48,7 @@ def _frame(ax: Axes, answer: Answer, trials: Trials, *, values: list[float]) -> 
     low, high = min(values), max(values)
     margin = 0.08 * (high - low or abs(high) or 1.0)
     ax.set_xlim(low - margin, high + margin)
-    ax.set_yticks(range(len(answer.levels)), [label(level.level) for level in answer.levels])
+    ax.set_yticks(range(len(answer.levels)), [answer.text(level.level) for level in answer.levels])
     ax.set_ylim(len(answer.levels) - 0.4, -0.6)
     ax.set(xlabel=style.metric_label(trials), ylabel=answer.parameter)
     ax.grid(visible=False, axis="y")

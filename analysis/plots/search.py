@@ -232,7 +232,7 @@ def _parallel_axes(ax: Axes, parameters: list[Parameter]) -> None:
     for i, parameter in enumerate(parameters):
         ax.axvline(i, color=style.INK, lw=0.8)
         high = _ends(parameter)[1]
-        marks = [(label(c), j / max(high, 1)) for j, c in enumerate(parameter.choices)]
+        marks = [(parameter.text(c), j / max(high, 1)) for j, c in enumerate(parameter.choices)]
         if parameter.numeric:
             marks = [(label(parameter.low), 0.0), (label(parameter.high), 1.0)]
         for text, y in marks:

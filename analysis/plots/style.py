@@ -232,7 +232,7 @@ def parameter_axis(ax: Axes, parameter: Parameter) -> None:
     """Name, scale and ticks of a horizontal axis of `Parameter.scale` positions (categories) or natural values."""
     ax.set_xlabel(parameter.name)
     if not parameter.numeric:
-        name_ticks(ax, [label(choice) for choice in parameter.choices])
+        name_ticks(ax, [parameter.text(choice) for choice in parameter.choices])
     elif parameter.log:
         log_axis(ax)
 

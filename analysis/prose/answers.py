@@ -5,7 +5,6 @@ from typing import Any
 
 from analysis.impact.answers import Answer, Difference, LevelFound
 from analysis.studies.amounts import difference_texts
-from analysis.studies.parameters import label
 from analysis.studies.trials import Trials
 from analysis.wording import computing
 from search.process.text import counted
@@ -26,7 +25,7 @@ def answer_sentence(answer: Answer, trials: Trials, *, machine: Mapping[str, Any
         return f"{name}: no answer, since {answer.missing}."
     sentences = [_compared(answer, one, trials, machine=machine) for one in answer.differences]
     sentences += [
-        f"no configuration with {label(one.level)} could be trained on all seeds ({effort(one)})"
+        f"no configuration with {answer.text(one.level)} could be trained on all seeds ({effort(one)})"
         for one in answer.levels
         if one.found is None
     ]
@@ -39,7 +38,7 @@ def is_decided(difference: Difference) -> bool:
 
 
 def _compared(answer: Answer, one: Difference, trials: Trials, *, machine: Mapping[str, Any]) -> str:
-    lead, other = label(answer.leader), label(one.level)
+    lead, other = answer.text(answer.leader), answer.text(one.level)
     size, low, high = difference_texts(trials, [one.difference, one.low, one.high])
     interval = f"[{low}, {high}]"
     if is_decided(one):

@@ -15,7 +15,6 @@ from analysis.statistics.bootstrap import Interval
 from analysis.studies.alike import Data, data_relation, num_shared, same_metric
 from analysis.studies.amounts import cost, difference_text, value_text
 from analysis.studies.course import course, reached
-from analysis.studies.parameters import label
 from analysis.studies.results import FinalResults
 from analysis.studies.sides import Side
 from analysis.studies.trials import Trials
@@ -225,7 +224,7 @@ def answer_lines(answers: Sequence[Sequence[Answer]], sides: Sequence[Side]) -> 
                 f"{side.name} says: {answer_sentence(answer, side.trials, machine=machine).removeprefix(f'{name}: ')}"
             )
             if answer.differences and all(map(is_decided, answer.differences)):
-                decided[side.name] = label(answer.leader)
+                decided[side.name] = answer.text(answer.leader)
         lines.append(f"{name}. {_together(decided, len(sentences))} {' '.join(_sentence(part) for part in sentences)}")
     return lines
 

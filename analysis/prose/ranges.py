@@ -217,10 +217,11 @@ def unexplored(
         if count < _TRIED:
             continue
         if not parameter.numeric:
-            tried = {label(value) for value in rows[f"params_{parameter.name}"].dropna()}
-            missing = [label(choice) for choice in parameter.choices if label(choice) not in tried]
+            at = set(parameter.scale(rows[f"params_{parameter.name}"]))
+            said = {i: parameter.text(choice) for i, choice in enumerate(parameter.choices)}
+            tried, missing = ([said[i] for i in said if (i in at) == there] for there in (True, False))
             if missing and count >= _CHANCES * len(parameter.choices):
-                values = f"{parameter.name}={','.join([next(iter(sorted(tried))), *missing])}"
+                values = f"{parameter.name}={','.join([min(tried), *missing])}"
                 yield Finding(
                     kind="unexplored",
                     sentence=f"{parameter.name} was never {' or '.join(missing)} in {count} trials.",
@@ -245,7 +246,7 @@ def _steps(trials: Trials, parameter: Parameter, bounds: Mapping[str, str]) -> I
         if len(missing) / len(grid) <= _largest_gap(len(values)):
             return
     if missing:
-        shown = [label(float(grid[at])) for at in missing]
+        shown = [parameter.text(float(grid[at])) for at in missing]
         names = f"{', '.join(shown[:-1])} and {shown[-1]} were" if len(shown) > 1 else f"{shown[0]} was"
         said = f"{parameter.name} = {names} never tried in {len(values)} trials"
         refused = trials.trials.loc[trials.trials["state"] == INFEASIBLE, column].dropna().to_numpy(dtype=float)

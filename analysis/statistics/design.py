@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from analysis.studies.parameters import Parameter, label
+from analysis.studies.parameters import Parameter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +33,8 @@ class Group:
     def raw(self, values: pd.Series | np.ndarray) -> np.ndarray:
         """The same columns, not centred."""
         if self.levels:
-            names = _labels(self.parameter, values)
-            return np.stack([names == label(level) for level in self.levels[1:]], axis=1).astype(float)
+            others = self.parameter.scale(np.array(self.levels[1:], dtype=object))
+            return (self.parameter.scale(values)[:, None] == others).astype(float)
         low, high = self.ends
         x = (np.nan_to_num(self.parameter.scale(values), nan=low) - low) / (high - low)
         powers = [x**k for k in range(1, self.degree + 1)]
@@ -47,8 +47,8 @@ def make_group(parameter: Parameter, values: pd.Series) -> Group | None:
     x = parameter.scale(active)
     levels: tuple = ()
     if parameter.levels:
-        present = set(_labels(parameter, active))
-        levels = tuple(level for level in parameter.levels if label(level) in present)
+        every = parameter.scale(np.array(parameter.levels, dtype=object))
+        levels = tuple(level for level, at in zip(parameter.levels, every, strict=True) if at in x)
     if len(np.unique(x)) < 2 or len(levels) == 1:
         return None
     low, high = float(x.min()), float(x.max())
@@ -56,14 +56,6 @@ def make_group(parameter: Parameter, values: pd.Series) -> Group | None:
     degree = min(3 if len(x) >= 40 else 2, len(np.unique(x)) - 1)
     group = Group(parameter=parameter, levels=levels, ends=(low, high), degree=degree, knots=knots, means=np.zeros(1))
     return replace(group, means=group.raw(active).mean(axis=0))
-
-
-def _labels(parameter: Parameter, values: pd.Series | np.ndarray) -> np.ndarray:
-    """Each value as text; integers that a missing value had turned into floats are integers again."""
-    if not parameter.numeric:
-        return np.array([label(value) for value in values])
-    known, place = np.unique(pd.to_numeric(pd.Series(values)).to_numpy(dtype=float), return_inverse=True)
-    return np.array([label(value if np.isnan(value) else int(value)) for value in known])[place]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -169,7 +169,7 @@ def described(side: Side, name: str) -> str:
     if name in fixed:
         return f"fixed: {label(fixed[name])}"
     if not found.numeric:
-        return ", ".join(map(label, found.choices))
+        return ", ".join(map(found.text, found.choices))
     ends = [label(int(end)) if found.kind == "integer" else label(float(end)) for end in (found.low, found.high)]
     return f"{ends[0]} to {ends[1]}" + (", log scale" if found.log else "")
 
@@ -193,4 +193,4 @@ def _value(side: Side, name: str) -> str:
     value = best[f"params_{name}"]
     if pd.isna(value):
         return "not active"
-    return label(int(value)) if found.kind == "integer" else label(value)
+    return found.text(int(value) if found.kind == "integer" else value)

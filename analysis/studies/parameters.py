@@ -1,9 +1,10 @@
 """What the hyperparameters of a study are: their kinds, ranges and conditions, and numbers that stand for them."""
 
 import math
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from enum import Enum
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,16 @@ from optuna.trial import FrozenTrial
 from analysis.wording import one_line
 from spaces.ranges import current
 
+
+class _Choice(Enum):
+    NONE = "None"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+NONE = _Choice.NONE
+"""Stands in tables for the choice None, since a missing value there means that a hyperparameter is not active."""
 MAX_LEVELS = 5
 """An integer with at most this many values is treated level by level, not as a scale."""
 MAX_GRID = 50
@@ -57,22 +68,66 @@ class Parameter:
         return tuple(float(f"{self.low + k * (step or 0):.12g}") for k in range(count)) if count <= MAX_GRID else ()
 
     def scale(self, values: pd.Series | np.ndarray) -> np.ndarray:
-        """Values as floats on the axis they were drawn on: log10 for log parameters, positions for categories."""
+        """Values as floats on the axis they were drawn on: log10 for log parameters, positions for categories.
+
+        NaN where a value is missing, or no choice; both None and `NONE` are the choice None.
+        """
         if not self.numeric:
-            position = {label(choice): i for i, choice in enumerate(self.choices)}
-            return np.array([position.get(label(v), np.nan) for v in values], dtype=float)
+            position = {in_table(choice): i for i, choice in enumerate(self.choices)}
+            return np.array([position.get(in_table(v), np.nan) for v in values], dtype=float)
         numbers = pd.to_numeric(pd.Series(values), errors="coerce").to_numpy(dtype=float)
         return np.log10(numbers) if self.log else numbers
 
+    def text(self, value: Hashable) -> str:
+        """A value as text, with as many digits as tell the choices, or the values of a grid, apart."""
+        return self._text(value)
+
+    def same(self, one: Any, other: Any) -> bool:
+        """Whether two values are the same choice, or the same number as far as it is shown."""
+        return self.text(one) == self.text(other) if self.numeric else one == other
+
+    @cached_property
+    def _text(self) -> Callable[[Hashable], str]:
+        return texts(self.choices or self.grid)
+
+
+def in_table(value: Any) -> Any:
+    """A value of a configuration as it stands in a table: `NONE` for None."""
+    return NONE if value is None else value
+
+
+def from_table(value: Any) -> Any:
+    """The reverse of `in_table`."""
+    return None if value is NONE else value
+
 
 @lru_cache(maxsize=100_000, typed=True)
-def label(value: Hashable) -> str:
-    """A value as text, the same for numpy and Python types."""
+def label(value: Hashable, digits: int = 4) -> str:
+    """A value as text, the same for numpy and Python types.
+
+    Args:
+        digits: significant ones of a number that is not whole.
+    """
     if isinstance(value, (bool, np.bool_)):
         return str(bool(value))
     if isinstance(value, (float, np.floating)):
-        return f"{value:.0f}" if abs(value) < 1e7 and float(value).is_integer() else f"{value:.4g}"
+        return f"{value:.0f}" if abs(value) < 1e7 and float(value).is_integer() else f"{value:.{digits}g}"
     return one_line(str(value))
+
+
+def texts(values: Sequence[Hashable]) -> Callable[[Hashable], str]:
+    """`label` with as many digits as tell these values apart, and fractions from whole numbers; at least four.
+
+    >>> [*map(texts([0.99, 0.99999, 0.999999]), [0.99, 0.99999, 0.999999])]
+    ['0.99', '0.99999', '0.999999']
+    """
+    fractions = {float(value) for value in values if isinstance(value, float) and not value.is_integer()}
+
+    def enough(digits: int) -> bool:
+        apart = len({label(value, digits) for value in values}) == len(set(values))
+        return apart and not any(float(label(value, digits)).is_integer() for value in fractions)
+
+    return partial(label, digits=next(filter(enough, range(4, 17)), 4))
 
 
 def from_distributions(stored: list[FrozenTrial]) -> tuple[Parameter, ...]:

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from analysis.studies.parameters import Parameter, label
+from analysis.studies.parameters import Parameter
 from analysis.studies.trials import Trials
 from search.process.text import counted
 from search.storage.run import Run
@@ -42,7 +43,7 @@ def is_present(params: Mapping[str, Any], trials: Trials) -> bool:
 def _lies(parameter: Parameter, values: pd.Series) -> pd.Series:
     if parameter.numeric:
         return pd.to_numeric(values, errors="coerce").between(parameter.low, parameter.high)
-    return values.map(label).isin([label(choice) for choice in parameter.choices])
+    return pd.Series(~np.isnan(parameter.scale(values)), index=values.index)
 
 
 def replaced_ranges(trials: Trials, run: Run) -> str:

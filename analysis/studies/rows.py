@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
+from analysis.studies.parameters import in_table
 from analysis.wording import one_line
 from search.storage.standings import Standings
 from search.storage.trials import kept_epoch, num_weights
@@ -101,7 +102,7 @@ def trial_row(
         "started": start,
         "ended": end,
         **{f"rung_{rung}": values.get(rung, math.nan) for rung in rungs},
-        **{PREFIX + one_line(name): value for name, value in trial.params.items()},
+        **{PREFIX + one_line(name): in_table(value) for name, value in trial.params.items()},
     }
 
 

@@ -8,7 +8,7 @@ import optuna
 import pandas as pd
 from optuna.trial import FrozenTrial
 
-from analysis.studies.parameters import Parameter, from_distributions, present_ranges
+from analysis.studies.parameters import Parameter, from_distributions, from_table, present_ranges
 from analysis.studies.rows import (
     COLUMNS,
     COMPLETE,
@@ -81,7 +81,7 @@ class Trials:
 
     @property
     def params(self) -> pd.DataFrame:
-        """The hyperparameters alone; missing where one is not active."""
+        """The hyperparameters alone; missing where one is not active, and `NONE` where the choice is None."""
         return params_of(self.trials)
 
     @property
@@ -137,7 +137,7 @@ def params_of(rows: pd.DataFrame) -> pd.DataFrame:
 def config_of(row: pd.Series) -> dict[str, Any]:
     """The active hyperparameters of one row of `Trials.trials`."""
     named = {str(k)[len(PREFIX) :]: v for k, v in row.items() if str(k).startswith(PREFIX)}
-    return {k: v for k, v in named.items() if not pd.isna(v)}
+    return {k: from_table(v) for k, v in named.items() if not pd.isna(v)}
 
 
 def rung_values(rows: pd.DataFrame, rungs: Sequence[int], *, at_least: int) -> pd.DataFrame:
