@@ -42,7 +42,7 @@ def trials() -> Trials:
 
 
 def test_a_choice_of_none_is_a_value_of_a_configuration(trials: Trials):
-    first = trials.trials.loc[0]
+    first = trials.trials.iloc[0]
     assert config_of(first) == {"act": None, "lr": first["params_lr"]} == trials.baseline
     assert trials.baseline_trial is not None
     assert "the baseline: 0.6987" in searched(trials, "not known").sentence

@@ -11,7 +11,8 @@ from optuna.trial import TrialState
 from analysis import wording
 from analysis.datasets.images import Overview
 from analysis.impact.answers import Answer, LevelFound, Retrained
-from analysis.prose.outcome import NO_BETTER, NOT_SHOWN, chance_level, sealed, searched, unpaired_interval
+from analysis.prose.chance import chance_level
+from analysis.prose.outcome import NO_BETTER, NOT_SHOWN, sealed, searched, unpaired_interval
 from analysis.prose.unfinished import ahead
 from analysis.scores.constant import constant_error, constant_score
 from analysis.studies.amounts import busy_seconds, cost

@@ -18,7 +18,7 @@ from search.scheduling.constraints import make_examiner
 from search.storage.run import Planned, Run
 from search.storage.seeds import fresh_seed
 from search.storage.standings import Standing, Standings
-from search.storage.trials import kept_epoch
+from search.storage.trials import is_finished, kept_epoch
 from spaces.space import Space
 
 TOP, SEEDS = 3, 5
@@ -77,10 +77,10 @@ def _of_standing(standing: Standing, run: Run) -> Contender | None:
 
 
 def _of_trial(trial: FrozenTrial, run: Run) -> Contender | None:
-    values = [value for _, value in sorted(trial.intermediate_values.items())]
-    if not values or trial.value is None:
+    if not is_finished(trial) or trial.value is None:
         return None
-    last = values[-window(run.epochs) :]
+    values = [value for _, value in sorted(trial.intermediate_values.items())]
+    last = values[-window(run.epochs) :] or [trial.value]  # another program may add a trial without reports
     name = BASELINE if run.baseline and trial.params == run.baseline else f"trial-{trial.number}"
     is_kept = run.keep_epoch == "best"
     return Contender(

@@ -126,9 +126,9 @@ class Confidence:
     high: float
     """95 % interval from the number of validation samples; NaN when that is not known or the metric is no share."""
     second: float
-    """The value of the second best complete trial."""
+    """The value of the second best complete trial; NaN where that failed when it was trained again."""
     tied: int
-    """Other complete trials whose value lies inside the interval: they may as well be the best."""
+    """Other such trials whose value lies inside the interval: they may as well be the best."""
     num_complete: int
 
 
@@ -138,11 +138,10 @@ def confidence(trials: Trials, *, num_validation: int | None) -> Confidence | No
     The interval says how much other validation samples of the same number would move the value. It does not hold the
     luck of being picked as the best of many: the final evaluation on fresh seeds measures that.
     """
-    best, done = trials.best, trials.complete
-    if best is None:
+    values = trials.rivals["value"].to_numpy(dtype=float)
+    if not len(values):
         return None
-    values = np.sort(done["value"].dropna().to_numpy(dtype=float) * trials.sign)[::-1] * trials.sign
-    value = float(best["value"])
+    value = float(values[0])
     low = high = np.nan
     if trials.metric == "accuracy" and num_validation and 0 <= value <= 1:
         low, high = wilson(value * num_validation, num_validation)
@@ -153,5 +152,5 @@ def confidence(trials: Trials, *, num_validation: int | None) -> Confidence | No
         high=high,
         second=float(values[1]) if len(values) > 1 else np.nan,
         tied=int(inside.sum()),
-        num_complete=len(values),
+        num_complete=len(trials.complete),
     )

@@ -34,9 +34,7 @@ def opposed(effect: Effect, parameter: Parameter, trials: Trials) -> str:
     """How many of the best trials use the worse value, if most of them do."""
     if not effect.found:
         return ""
-    rows = trials.complete
-    ranked = (trials.sign * rows["value"].dropna()).nlargest(NUM_TOP).index
-    used = rows.loc[ranked, f"params_{parameter.name}"].dropna()
+    used = trials.ranked.head(NUM_TOP)[f"params_{parameter.name}"].dropna()
     better, worse = effect.better, effect.worse
     if (effect.estimate * trials.sign) < 0:  # of an on/off parameter True is compared with False, even if it is worse
         better, worse = worse, better

@@ -110,7 +110,8 @@ def _survival(trials: Trials, rows: pd.DataFrame) -> pd.DataFrame:
 def _what_if(trials: Trials, done: pd.DataFrame) -> pd.DataFrame:
     """The recorded curves under asynchronous successive halving with other settings."""
     columns = ["reduction_factor", "first_rung", "epochs", "saved", "best", "lost", "unknown"]
-    if (done["state"] == COMPLETE).sum() < 2 or trials.full_epochs < 2:
+    at_end = (done["state"] == COMPLETE) & (done["epochs"] >= trials.full_epochs)
+    if at_end.sum() < 2 or trials.full_epochs < 2:
         return pd.DataFrame(columns=pd.Index(columns))
     curves = _curves(trials, done)
     full = curves.shape[0] * trials.full_epochs

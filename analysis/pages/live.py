@@ -183,8 +183,7 @@ def _front(run: Run, trials: Trials, found: pd.DataFrame | None) -> list[Section
 
 
 def _trials(trials: Trials) -> Section:
-    best = (trials.complete["value"] * trials.sign).sort_values(ascending=False, kind="stable").index
-    blocks: list[Any] = [_table("trials", trials, best, caption="The best complete trials.")]
+    blocks: list[Any] = [_table("trials", trials, trials.ranked.index, caption="The best complete trials.")]
     going = trials.trials[trials.trials["state"] == UNFINISHED]
     if len(going):
         caption = "Trials in training, or paused at a rung, the furthest first."

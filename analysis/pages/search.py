@@ -154,7 +154,7 @@ def _valued_at(trials: Trials) -> str:
 
 def _trial_table(trials: Trials) -> pd.DataFrame:
     rows = trials.trials
-    order = (rows["value"] * trials.sign).sort_values(ascending=False, na_position="last", kind="stable").index
+    order = [*(best := trials.ranked.index), *rows.index.difference(best, sort=False)]
     shown = ["number", "state", "epochs", *(["kept_epoch"] if trials.keeps_best else []), "last", "best"]
     table = rows.loc[order, [*shown, "seconds", "weights"]].join(trials.params.loc[order])
     if trials.keeps_best:

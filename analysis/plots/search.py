@@ -22,7 +22,7 @@ MOST_LINES, MOST_AXES = 150, 14
 def history(trials: Trials) -> pd.DataFrame:
     """trial, state, value (the last one measured) and best: the best complete value among trials up to this one."""
     rows = trials.trials
-    best = (rows["value"] * trials.sign).cummax().ffill() * trials.sign
+    best = (trials.rivals["value"].reindex(rows.index).astype(float) * trials.sign).cummax().ffill() * trials.sign
     table = pd.DataFrame({"trial": rows["number"], "state": rows["state"], "value": rows["last"], "best": best})
     return table[table["value"].notna()].reset_index(drop=True)
 

@@ -251,7 +251,9 @@ def result_table(sides: Sequence[Side], matches: Sequence[Match]) -> pd.DataFram
         row = {"run": side.name, "metric": wording.named(trials.metric, trials.target_unit)}
         row["best validation"] = "none yet" if best is None else value_text(trials, float(best["value"]))
         row["trial"] = "–" if best is None else str(best["number"])
-        gain = np.nan if best is None or base is None else trials.sign * float(best["value"] - base["value"])
+        gain = np.nan
+        if best is not None and base is not None and base["fails_again"] == best["fails_again"]:
+            gain = trials.sign * float(best["value"] - base["value"])
         row["gain over baseline"] = "–" if np.isnan(gain) else difference_text(trials, gain)
         results = side.results
         row["test (95 % interval)"] = (

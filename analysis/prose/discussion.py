@@ -27,6 +27,7 @@ from analysis.wording import (
 from search.algorithms.optuna_samplers import within
 from search.process.text import counted
 from search.storage.run import Run
+from search.storage.standings import Standings
 from spaces.ranges import current
 
 EDGE = 0.1
@@ -55,7 +56,7 @@ def discuss(results: FinalResults, study: optuna.Study, run: Run) -> list[dict[s
     said += [("weakness", text) for text in _weakness(results, winner)]
     if trial is not None:
         said += [("limit", text) for text in (*budget(trial, run, results), *fit(trial), *capacity(complete, run))]
-    said += [("next", text) for text in _edges(complete, run)]
+    said += [("next", text) for text in _edges(study.get_trials(deepcopy=False), run)]
     said += discuss_table(results, winner)
     said.sort(key=lambda pair: TOPICS.index(pair[0]))
     return [{"topic": topic, "text": text} for topic, text in said]
@@ -247,12 +248,12 @@ def by_topic(sentences: Iterable[Mapping[str, str]]) -> dict[str, list[str]]:
     return topics
 
 
-def _edges(complete: Sequence[FrozenTrial], run: Run) -> list[str]:
+def _edges(stored: Sequence[FrozenTrial], run: Run) -> list[str]:
     """Parameters that the best completed trials have at an edge of their range."""
     if run.replaced:
-        complete = within(complete, current(run.ranges, run.replaced), since=0)
-    valued = (t for t in complete if t.value is not None)
-    best = sorted(valued, key=lambda t: run.objective.order(t.value or 0.0))[:NUM_TOP]
+        stored = within(stored, current(run.ranges, run.replaced), since=0)
+    standings = Standings(run.objective, stored)
+    best, complete = ([one.trial for one in some] for some in (standings.first(NUM_TOP), standings.all))
     if len(best) < 3:
         return []
     text = []

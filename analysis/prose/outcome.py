@@ -9,18 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis import wording
-from analysis.datasets.images import Described, Overview
+from analysis.datasets.images import Described
 from analysis.impact.answers import Answer
 from analysis.impact.impact import Confidence, confidence
-from analysis.scores.constant import constant_error, constant_score
+from analysis.prose.chance import chance_of_search, chance_of_test
 from analysis.statistics.bootstrap import Interval, unpaired, wilson
 from analysis.studies.amounts import difference_text, value_text
 from analysis.studies.criterion import BASELINE
 from analysis.studies.results import Entrant, FinalResults
 from analysis.studies.trials import Trials
 from search.process.text import counted
-from spaces.objectives import metric_named
-from trainables.training.quantile import quantile_in
 
 Fact = tuple[str, str, str]
 """Label, value and what belongs to it."""
@@ -76,7 +74,7 @@ def sealed(results: FinalResults | None) -> Outcome | None:
             warnings.append(f"{verdict}: the difference, {gap}, may be zero; {_unsure(results, winner)}.")
         elif verdict.startswith("Worse"):
             warnings.append(f"{verdict}: the difference on the test set is {gap}.")
-    warnings += _chance_of_test(results, winner)
+    warnings += chance_of_test(results, winner)
     return Outcome(facts=tuple(facts), sentence=f"{said}.", warnings=tuple(warnings))
 
 
@@ -100,44 +98,6 @@ def _size(metric: str, found: dict[str, float], verdict: str) -> str:
     return f"by {wording.gap(metric, size).replace('+', '')}"
 
 
-def _chance_of_test(results: FinalResults, winner: Entrant) -> list[str]:
-    """A warning if the winner may be no better than a constant prediction."""
-    scores, metric = winner.scores, results.metric
-    metric = metric if metric in scores and constant_score(metric, np.ones(2)) is not None else "accuracy"
-    if metric in scores and sum(results.support.values()):
-        chance, found = constant_score(metric, np.array(list(results.support.values()))), scores[metric]
-        less = metric_named(metric).less_is_better
-        if chance is not None and (found["high"] >= chance if less else found["low"] <= chance):
-            reached = wording.between(metric, found)
-            better = found["value"] < chance if less else found["value"] > chance
-            return [_no_better_than_chance(chance, "test", reached, metric=metric, better=better)]
-    aims_at_mean = results.metric != "mae" and quantile_in(results.metric) is None
-    if "r2" in scores and scores["r2"]["low"] <= 0 and aims_at_mean:
-        reached = wording.between("r2", scores["r2"])
-        start = _against(better=scores["r2"]["value"] > 0)
-        return [f"{start} always predicting the mean of the target: R2 on the test set is {reached}."]
-    return []
-
-
-def _against(*, better: bool) -> str:
-    """How a warning begins: the value itself may be better, and only its interval not."""
-    return "Not shown to be better than" if better else "No better than"
-
-
-def _no_better_than_chance(
-    chance: float, rows: str, reached: str, *, metric: str = "accuracy", better: bool = False
-) -> str:
-    start = _against(better=better)
-    if metric != "accuracy":
-        name = wording.named(metric)
-        least = f"{'an' if name[0] in 'AF' else 'a'} {name} of {wording.number(metric, chance)}"
-        return f"{start} a constant prediction (chance), which has {least} on the {rows} rows: it is {reached}."
-    return (
-        f"{start} always predicting the most common class (chance), which is right in {chance:.1%} of the "
-        f"{rows} rows: the accuracy is {reached}."
-    ).replace("%", " %", 1)
-
-
 def searched(trials: Trials, found: Described, *, final: str = "", answers: Sequence[Answer] = ()) -> Outcome:
     """The result of the best trial that was trained to the end, on the validation rows; empty if there is none.
 
@@ -152,7 +112,9 @@ def searched(trials: Trials, found: Described, *, final: str = "", answers: Sequ
     if sure is None or trials.best is None:
         return Outcome()
     label = f"Validation {wording.named(trials.metric, trials.target_unit)}"
-    epochs = counted(trials.full_epochs, "epoch")
+    trained, epochs = int(trials.best["epochs"]), counted(trials.full_epochs, "epoch")
+    if trained < trials.full_epochs:  # another program added it
+        epochs = f"{trained} of {epochs}"
     where = f"after {epochs}"
     if trials.keeps_best and trials.best["kept_epoch"] > 0:
         epochs = f"epoch {int(trials.best['kept_epoch'])} of {trials.full_epochs}"
@@ -164,15 +126,22 @@ def searched(trials: Trials, found: Described, *, final: str = "", answers: Sequ
     return Outcome(
         facts=tuple(facts),
         sentence=f"{label}: {reached} (trial {number}, {epochs}{_again(trials)}){against.sentence}.",
-        warnings=(*against.warnings, *again.warnings, *_chance_of_search(trials, sure, found)),
+        warnings=(*against.warnings, *again.warnings, *chance_of_search(trials, sure, found)),
         note=" ".join(filter(None, (again.note, _luck(sure, final)))),
     )
 
 
 def _again(trials: Trials) -> str:
-    """That the value of the best configuration is a mean; empty for one training."""
-    count = 1 if trials.best is None else int(trials.best["trainings"])
-    return f", the mean of {counted(count, 'training')}" if count > 1 else ""
+    """That the value of the best configuration is a mean, or not that of its last epoch; empty where it is."""
+    if trials.best is None:
+        return ""
+    count = int(trials.best["trainings"])
+    if count > 1:
+        return f", the mean of {counted(count, 'training')}"
+    reports = trials.epochs.loc[trials.epochs["trial"] == trials.best["number"], "value"]
+    if reports.empty or reports.iloc[-1] == trials.best["value"]:
+        return ""
+    return f", whose last epoch reported {value_text(trials, float(reports.iloc[-1]))}"
 
 
 def _luck(sure: Confidence, final: str) -> str:
@@ -204,7 +173,7 @@ def _against_baseline(trials: Trials, sure: Confidence, rows: int | None) -> Out
         fact = ("Against the baseline", "not known", missing)
         return Outcome(facts=(fact,), sentence=f"; {missing}, so the gain over it is not known")
     if row["number"] == trials.best["number"]:
-        tied = int((trials.complete["value"] == sure.value).sum()) - 1
+        tied = int((trials.rivals["value"] == sure.value).sum()) - 1
         said = "the best trial is the baseline itself"
         if tied:
             others = f"{counted(tied, 'other trial')} reached the same value"
@@ -214,8 +183,12 @@ def _against_baseline(trials: Trials, sure: Confidence, rows: int | None) -> Out
         fact = ("Against the baseline", "it is the baseline", "no other trial of the search was better")
         return Outcome(facts=(fact,), sentence="; it is the baseline", warnings=(f"{NO_BETTER}: {said}.",))
     baseline, gain = float(row["value"]), trials.sign * (sure.value - float(row["value"]))
-    reached, shown = value_text(trials, baseline), f"+{difference_text(trials, gain)}"
+    reached = value_text(trials, baseline)
     label, warnings, said = "Gain over the baseline", (), f"the baseline reached {reached}"
+    if row["fails_again"] and not trials.best["fails_again"]:
+        said += ", but failed when it was trained again"
+        return Outcome(facts=(("Against the baseline", "not comparable", said),), sentence=f"; {said}")
+    shown = f"{'+' if gain >= 0 else ''}{difference_text(trials, gain)}"
     if np.isfinite(sure.low) and rows:
         low, high = unpaired_interval(sure.value, baseline, rows)
         shown += f" [{100 * low:+.2f}, {100 * high:+.2f}]"
@@ -258,39 +231,3 @@ def unpaired_interval(first: float, second: float, rows: int) -> tuple[float, fl
     bounds = [(share, *wilson(share * rows, rows)) for share in (first, second)]
     found = unpaired(*(Interval(value=value, low=low, high=high) for value, low, high in bounds))
     return found.low, found.high
-
-
-def _chance_of_search(trials: Trials, sure: Confidence, found: Described) -> Sequence[str]:
-    chance = chance_level(trials.metric, found)
-    if chance is None:
-        return ()
-    better, has_interval = trials.sign * sure.value > trials.sign * chance, np.isfinite(sure.low)
-    if sure.low > chance if has_interval else better:
-        return ()
-    if trials.metric == "accuracy":
-        interval = f" [{value_text(trials, sure.low)}, {value_text(trials, sure.high)}]" if has_interval else ""
-        reached = f"{value_text(trials, sure.value)}{interval}"
-        return (_no_better_than_chance(chance, "validation", reached, better=better),)
-    least = value_text(trials, chance)
-    if trials.metric == "rmse":
-        return (f"No better than always predicting the mean of the target, which has an RMSE of about {least}.",)
-    return (f"No better than a constant prediction, whose {wording.named(trials.metric)} is about {least}.",)
-
-
-def chance_level(metric: str, found: Described) -> float | None:
-    """What the best constant prediction reaches; None where that is not known.
-
-    An accuracy is that on the validation rows if they are known, and everything else that on the training rows.
-    """
-    if isinstance(found, str):
-        return None
-    if isinstance(found, Overview):
-        if metric != "accuracy":
-            return constant_score(metric, found.counts["training"].to_numpy())
-        if not found.num_validation:
-            return None
-        return float(found.counts["validation"].iloc[found.counts["training"].argmax()]) / found.num_validation
-    y = found.train.y
-    if found.classes:
-        return constant_score(metric, np.bincount(y))
-    return constant_error(metric, y)

@@ -34,12 +34,10 @@ def edges(
         plain: whether plain Optuna made the study, so that --set does not change its ranges.
         bounds: of the search, each cost with its option: {"macs": "--max-macs 11M"}.
     """
-    rows = trials.complete
-    count = min(max(_LEAST, len(rows) // 6), len(rows))
-    order = (trials.sign * rows["value"].dropna()).sort_values(ascending=False, kind="stable").index[:count]
+    top = trials.ranked.head(max(_LEAST, len(trials.complete) // 6))
     numeric = [p for p in parameters if p.numeric and p.high > p.low]
     for parameter in numeric:
-        values = rows.loc[order, f"params_{parameter.name}"].dropna().to_numpy(dtype=float)
+        values = top[f"params_{parameter.name}"].dropna().to_numpy(dtype=float)
         if len(values) < _LEAST:
             continue
         for upper in (False, True):
@@ -189,7 +187,7 @@ def _wider(parameter: Parameter, *, upper: bool) -> tuple[float, float]:
 
 def lonely(trials: Trials, *, noise: float, resume: str) -> Iterator[Finding]:
     """A best trial far ahead of all others: the region around it has hardly been searched."""
-    values = (trials.sign * trials.complete["value"].dropna()).sort_values(ascending=False).to_numpy()
+    values = trials.sign * trials.rivals["value"].to_numpy(dtype=float)
     if len(values) < _LEAST:
         return
     gap, others = values[0] - values[1], values[1] - values[_LEAST - 1]

@@ -98,9 +98,7 @@ def review(
 
 def _top(trials: Trials) -> pd.DataFrame:
     """The best complete trials, the best first."""
-    rows = trials.complete
-    order = (trials.sign * rows["value"].dropna()).sort_values(ascending=False, kind="stable")
-    return rows.loc[order.index[:NUM_TOP]]
+    return trials.ranked.head(NUM_TOP)
 
 
 def _curves(trials: Trials) -> list[_Curve]:

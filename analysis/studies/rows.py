@@ -10,14 +10,15 @@ from optuna.trial import FrozenTrial, TrialState
 from analysis.studies.parameters import in_table
 from analysis.wording import one_line
 from search.storage.standings import Standings
-from search.storage.trials import kept_epoch, num_weights
+from search.storage.trials import is_finished, kept_epoch, num_weights
 from spaces.objectives import Direction, Objective
 from trainables.trainable import KEPT_EPOCH
 
 COMPLETE, STOPPED, UNFINISHED = "complete", "stopped", "unfinished"
 FAILED, INFEASIBLE, WAITING = "failed", "infeasible", "waiting"
 STATES = (COMPLETE, STOPPED, UNFINISHED, FAILED, INFEASIBLE, WAITING)
-"""complete: trained to the full budget; stopped: ended early on purpose; unfinished: running, paused or interrupted."""
+"""complete: trained to the full budget, or added as complete by another program; stopped: ended early on purpose;
+unfinished: running, paused or interrupted."""
 
 PREFIX = "params_"
 RECORD = ("train_loss", "loss", "seconds", "images_per_second", "started", "worker", "node", "device")
@@ -55,13 +56,13 @@ def common_stops(stored: list[FrozenTrial], values: list[dict[int, float]], full
     return [*sorted(int(end) for end in common.index[common >= 0.05] if 0 < end < full)[:6], full]
 
 
-def _state(trial: FrozenTrial, epochs: int, full: int) -> str:
+def _state(trial: FrozenTrial) -> str:
     if "infeasible" in trial.user_attrs:
         return INFEASIBLE
-    if trial.state == TrialState.COMPLETE:  # COMPLETE below the full budget counts as stopped
-        return COMPLETE if epochs >= full else STOPPED
-    by_state = {TrialState.RUNNING: UNFINISHED, TrialState.PRUNED: STOPPED, TrialState.WAITING: WAITING}
-    return by_state.get(trial.state, FAILED)
+    if is_finished(trial):
+        return COMPLETE
+    by_state = {TrialState.RUNNING: UNFINISHED, TrialState.WAITING: WAITING, TrialState.FAIL: FAILED}
+    return by_state.get(trial.state, STOPPED)
 
 
 def trial_row(
@@ -74,8 +75,7 @@ def trial_row(
         full: epochs of the full budget.
         sign: 1 when larger is better, -1 when smaller is better.
     """
-    epochs = max(values, default=0)
-    state = _state(trial, epochs, full)
+    epochs, state = max(values, default=0), _state(trial)
     best = max(values, key=lambda epoch: sign * values[epoch], default=None)
     start, end = trial.datetime_start, trial.datetime_complete
     seconds = sum(_number(record.get("seconds"), 0.0) for record in _history(trial))
@@ -88,8 +88,8 @@ def trial_row(
         "fails_again": False,
         "state": state,
         "epochs": epochs,
-        "value": values[epochs] if state == COMPLETE else math.nan,
-        "last": values.get(epochs, math.nan),
+        "value": trial.value if state == COMPLETE else math.nan,
+        "last": trial.value if state == COMPLETE else values.get(epochs, math.nan),
         "best": math.nan if best is None else values[best],
         "best_epoch": best or 0,
         "kept_epoch": _number(kept_epoch(trial)),
@@ -102,6 +102,7 @@ def trial_row(
         "started": start,
         "ended": end,
         **{f"rung_{rung}": values.get(rung, math.nan) for rung in rungs},
+        **({f"rung_{full}": trial.value} if state == COMPLETE else {}),
         **{PREFIX + one_line(name): in_table(value) for name, value in trial.params.items()},
     }
 

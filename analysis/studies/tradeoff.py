@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 import pandas as pd
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from analysis.studies.trials import Trials, config_of
 from search.algorithms.front import front_trials
 from search.storage.run import Run
-from search.storage.trials import epochs_reached, second_value
+from search.storage.trials import epochs_reached, is_finished, second_value
 
 
 def tradeoff(run: Run, trials: Sequence[FrozenTrial]) -> pd.DataFrame:
@@ -23,7 +23,7 @@ def tradeoff(run: Run, trials: Sequence[FrozenTrial]) -> pd.DataFrame:
     rows = [
         (t.number, t.value, second_value(t, run.second, epochs_reached(t)), t.number in front, t.params == run.baseline)
         for t in trials
-        if t.state == TrialState.COMPLETE and t.value is not None
+        if is_finished(t)
     ]
     table = pd.DataFrame(rows, columns=pd.Index(["number", "value", "second", "front", "baseline"]))
     table = table.astype({"value": float, "second": float}).dropna()

@@ -100,13 +100,24 @@ class Trials:
         return self.trials[self.trials["state"] == COMPLETE]
 
     @property
+    def ranked(self) -> pd.DataFrame:
+        """The complete trials, the best first, of equal ones the older; those of which a repeat failed come last."""
+        rows = self.complete
+        keys = {"fails": rows["fails_again"].astype(bool), "cost": -self.sign * rows["value"].astype(float)}
+        return rows.loc[pd.DataFrame(keys).sort_index().sort_values(["fails", "cost"], kind="stable").index]
+
+    @property
+    def rivals(self) -> pd.DataFrame:
+        """Of the ranked trials those of which no repeat failed, as the best; all of them where each has failed."""
+        ranked = self.ranked
+        fails = ranked["fails_again"].astype(bool)
+        return ranked if fails.all() else ranked[~fails]
+
+    @property
     def best(self) -> pd.Series | None:
         """The best complete trial, or None; one of which a repeat failed only if there is no other."""
-        rows = self.complete[~self.complete["fails_again"].astype(bool)]
-        rows = rows if rows["value"].notna().any() else self.complete
-        valued = rows["value"].dropna()
-        number = self.objective.best((int(number), value) for number, value in valued.items())  # pyright: ignore[reportArgumentType]
-        return None if number is None else rows.loc[number]  # pyright: ignore[reportReturnType]
+        ranked = self.ranked
+        return None if ranked.empty else ranked.iloc[0]
 
     @property
     def best_config(self) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """Which trial is best.
 
-Only trials that were trained to the full budget count. One that other trials repeat on other seeds counts by the mean
-of all its trainings: the best of several values of one configuration says more about the seed than about the
-configuration. One of which a repeat failed by its own fault comes after all that never failed.
+Only trials that were trained to the full budget count, and those that other programs added as complete. One that other
+trials repeat on other seeds counts by the mean of all its trainings: the best of several values of one configuration
+says more about the seed than about the configuration. One of which a repeat failed by its own fault comes after all
+that never failed.
 """
 
 import heapq
@@ -12,7 +13,7 @@ from statistics import fmean
 
 from optuna.trial import FrozenTrial, TrialState
 
-from search.storage.trials import REPEATS, is_untrainable
+from search.storage.trials import REPEATS, is_finished, is_untrainable
 from spaces.objectives import Objective
 from trainables.data.notation import format_value
 
@@ -66,12 +67,11 @@ class Standings:
     def add(self, trial: FrozenTrial) -> None:
         """Count a trial, once; one that has not ended, or was stopped, changes nothing."""
         repeated = self._found.get(trial.user_attrs.get(REPEATS, -1))
-        is_complete = trial.state == TrialState.COMPLETE and trial.value is not None
-        if repeated is not None and is_complete:
+        if repeated is not None and is_finished(trial):
             repeated.again[trial.number] = trial
         elif repeated is not None and trial.state == TrialState.FAIL and is_untrainable(trial):
             repeated.failed.add(trial.number)
-        elif is_complete and REPEATS not in trial.user_attrs:
+        elif is_finished(trial) and REPEATS not in trial.user_attrs:
             self._found.setdefault(trial.number, Standing(trial=trial))
 
     @property

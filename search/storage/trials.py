@@ -49,6 +49,11 @@ def is_enqueued(trial: FrozenTrial) -> bool:
     return bool(trial.system_attrs.keys() & {ENQUEUED, "fixed_params"})
 
 
+def is_finished(trial: FrozenTrial) -> bool:
+    """Whether the trial can be the best: it was trained to its end, or another program added it as complete."""
+    return trial.state == TrialState.COMPLETE and trial.value is not None and math.isfinite(trial.value)
+
+
 def is_repeat(trial: FrozenTrial) -> bool:
     """Whether this trial trains the configuration of another one again."""
     return REPEATS in trial.user_attrs
