@@ -140,15 +140,18 @@ def answer_of(found: "Comparison") -> dict[str, Any]:
 
 
 def _run_of(side: "Side") -> dict[str, Any]:
+    from analysis.studies.amounts import effort
+
     trials, results, best = side.trials, side.results, side.trials.best
+    trained = effort(trials)
     return {
         "name": side.name,
         "folder": side.folder,
         "metric": trials.metric,
         "direction": "maximize" if trials.sign > 0 else "minimize",
         "trials": len(trials.trials),
-        "epochs": int(trials.trials["epochs"].sum()),
-        "hours": float(trials.epochs["seconds"].sum()) / 3600,
+        "epochs": trained.epochs,
+        "hours": trained.seconds / 3600,
         "best": None
         if best is None
         else {"number": int(best["number"]), "value": float(best["value"]), "params": trials.best_config},

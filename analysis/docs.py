@@ -173,16 +173,17 @@ def _operations(results: Any) -> dict[str, float]:
 def _describe_effort(trials: "Trials", run: Any) -> dict[str, Any]:
     """`num_epochs`, what these took (`computing`), the share of epochs that was `saved`, and `num_paused`."""
     from analysis import wording
+    from analysis.studies.amounts import effort
     from analysis.studies.rows import UNFINISHED
     from search.process.text import share_saved
 
-    num_epochs = int(trials.trials["epochs"].sum())
+    trained = effort(trials)
     unfinished = trials.trials[trials.trials["state"] == UNFINISHED]
     return {
-        "num_epochs": num_epochs,
+        "num_epochs": trained.epochs,
         "num_paused": int(unfinished["epochs"].isin(run.rungs).sum()),
         "saved": share_saved(int(trials.measured["epochs"].sum()), full=len(trials.measured) * run.epochs),
-        "computing": wording.computing(float(trials.epochs["seconds"].sum()) / 3600, run.machine),
+        "computing": wording.computing(trained.seconds / 3600, run.machine),
     }
 
 

@@ -319,7 +319,7 @@ def test_the_course_is_the_best_complete_value_in_the_order_in_which_epochs_ende
     trials = read_trials(make_study(2, stop=False, epochs=3), make_run(epochs=3, rungs=(1, 3)))
     epochs = trials.epochs.sort_values(["epoch", "trial"], ignore_index=True)
     epochs = epochs.assign(seconds=2.0, started=np.arange(len(epochs)) * 2.0, value=[0.1, 0.2, 0.3, 0.4, 0.6, 0.5])
-    table = course(replace(trials, epochs=epochs))
+    table = course(replace(trials, epochs=epochs, trials=trials.trials.assign(value=[0.6, 0.5])))
     assert table["epochs"].tolist() == [1, 2, 3, 4, 5, 6]
     assert table["seconds"].tolist() == [2, 4, 6, 8, 10, 12]
     assert table["best"].isna().tolist() == [True] * 4 + [False] * 2

@@ -23,6 +23,7 @@ from analysis.pages.again import reproducibility
 from analysis.pages.importance import importance
 from analysis.pages.page import Folder, Text
 from analysis.prose.asking import asking
+from analysis.studies.amounts import effort
 from analysis.studies.trials import Trials, read_trials
 from search.storage.run import Question
 from spaces.second import Second
@@ -83,7 +84,7 @@ def test_the_question_says_what_it_costs_beside_the_search(searched: Trials):
     run = asked(name="x")
     said = asking(trials, impact_of(trials, effects=effects, early=early), run, Path("runs/x"))
     assert said.startswith("To test augmentation, the strongest early effect: ")
-    hours = trials.measured["seconds"].sum() / 3600
+    hours = effort(trials).seconds / 3600
     assert " runs/x --question augmentation (about " in said
     assert f" of training; the search took {hours:.1f} h; --dry-run shows it in detail)." in said
     other = asking(trials, impact_of(trials, effects=effects, early=early[::-1]), run, Path("runs/x"))

@@ -30,6 +30,7 @@ class Audit:
     survival: pd.DataFrame
     """rung, reached, went_on: how many trials got there and how many trained beyond it."""
     epochs_trained: int
+    """By the trials with values, without repeats: what those that failed lack was not saved by early stopping."""
     epochs_full: int
     """What training every one of the same trials to the full budget takes."""
     seconds_trained: float

@@ -24,6 +24,7 @@ from analysis.plots import (
 )
 from analysis.plots.datasets import plot_classes, plot_examples
 from analysis.plots.drawing import Plot
+from analysis.studies.amounts import effort
 from analysis.studies.forecasts import compare
 from analysis.studies.parameters import label
 from analysis.studies.rows import FAILED, INFEASIBLE, STOPPED, UNFINISHED
@@ -205,7 +206,9 @@ def early_stopping(trials: Trials, found: Impact, folder: Folder) -> Section:
 def _saved(trials: Trials, audit: stopping.Audit) -> str:
     """What early stopping saved, and which trials are merely unfinished."""
     done = counted(audit.epochs_trained, "epoch was", plural="epochs were")
-    words = f"{done} trained; training all trials to the end would take {audit.epochs_full:,}. "
+    more = effort(trials).epochs - audit.epochs_trained
+    others = f", and {more:,} by repeats and failed trials" if more > 0 else ""
+    words = f"{done} trained{others}; training all trials to the end would take {audit.epochs_full:,}. "
     waiting = trials.measured[trials.measured["state"] == UNFINISHED]
     if (trials.trials["state"] == STOPPED).any():
         saved = audit.seconds_full - audit.seconds_trained

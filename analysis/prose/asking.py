@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.impact.impact import Impact
+from analysis.studies.amounts import effort
 from analysis.studies.present import in_present_ranges
 from analysis.studies.trials import Trials
 from analysis.wording import spent
@@ -28,7 +29,7 @@ def asking(trials: Trials, impact: Impact, run: Any, run_dir: Path, *, answered:
     if run is None or run.second is not None or best is None or not names:
         return ""
     seconds = _epochs(trials, levels[names[0]]) * float((best["seconds"] or 0.0) / max(best["epochs"], 1))
-    took = f"; the search took {spent(float(trials.measured['seconds'].sum()))}"
+    took = f"; the search took {spent(effort(trials).seconds)}"
     cost = f" (about {spent(seconds)} of training{took}; --dry-run shows it in detail)" if seconds > 0 else ""
     early = [effect.parameter for effect in impact.early if effect.found]
     why = ", the strongest early effect" if early[:1] == names[:1] else ""

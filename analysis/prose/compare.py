@@ -13,7 +13,7 @@ from analysis.prose.answers import answer_sentence, is_decided
 from analysis.scores.versus import Match
 from analysis.statistics.bootstrap import Interval
 from analysis.studies.alike import Data, data_relation, num_shared, same_metric
-from analysis.studies.amounts import cost, difference_text, value_text
+from analysis.studies.amounts import cost, difference_text, effort, value_text
 from analysis.studies.course import course, reached
 from analysis.studies.results import FinalResults
 from analysis.studies.sides import Side
@@ -283,17 +283,15 @@ def cost_table(sides: Sequence[Side]) -> pd.DataFrame:
     rows = []
     for side in sides:
         trials, machine = side.trials, None if side.run is None else side.run.machine
-        measured = trials.measured
-        time, more = cost(trials, machine)
-        seconds = float(measured["seconds"].sum())
+        trained, (time, more) = effort(trials), cost(trials, machine)
         rows.append(
             {
                 "run": side.name,
                 "trials": len(trials.trials),
                 "complete": len(trials.complete),
-                "epochs": int(measured["epochs"].sum()),
+                "epochs": trained.epochs,
                 "training": time.removesuffix(" of training"),
-                "computing": wording.computing(seconds / 3600, machine or {}) if seconds > 0 else "–",
+                "computing": wording.computing(trained.seconds / 3600, machine or {}) if trained.seconds > 0 else "–",
                 "in detail": more,
             }
         )

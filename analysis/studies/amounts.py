@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -40,15 +41,45 @@ def _rounded(value: float, decimals: int, *, keep: bool) -> str:
     return f"{round(value, decimals) + 0.0:,.{decimals}f}"  # + 0.0: no minus zero
 
 
+@dataclass(frozen=True, kw_only=True)
+class Effort:
+    """What was trained in a study: trials that failed and repeats are included."""
+
+    epochs: int
+    seconds: float
+    """Of training; that a trial lasted where its epochs have no times."""
+    trials: int
+    repeats: int
+    """Trainings of a configuration again, beside those trials."""
+
+    @property
+    def said(self) -> str:
+        """`9 epochs of 3 trials and 2 repeats`."""
+        repeats = f" and {counted(self.repeats, 'repeat')}" if self.repeats else ""
+        return f"{counted(self.epochs, 'epoch')} of {counted(self.trials, 'trial')}{repeats}"
+
+
+def effort(trials: Trials) -> Effort:
+    """Everything that was trained, as far as it is stored."""
+    times = trials.epochs["seconds"].astype(float).groupby(trials.epochs["trial"]).sum()
+    own = times.index.intersection(trials.trials.index)
+    repeats = times.drop(own)
+    return Effort(
+        epochs=len(trials.epochs),
+        seconds=float(trials.trials.loc[own, "seconds"].astype(float).sum() + repeats.sum()),
+        trials=len(own),
+        repeats=len(repeats),
+    )
+
+
 def cost(trials: Trials, machine: Mapping[str, Any] | None) -> tuple[str, str]:
     """The computing of the trials: the sum of their training times, with its unit and remarks.
 
     Args:
         machine: of the run, for the share of a GPU that a trial had.
     """
-    rows = trials.measured
-    seconds, num_epochs = float(rows["seconds"].sum()), int(rows["epochs"].sum())
-    said = f"{counted(num_epochs, 'epoch')} of {counted(len(rows), 'trial')}"
+    trained = effort(trials)
+    seconds, said = trained.seconds, trained.said
     if (lasted := busy_seconds(trials)) and lasted < 0.95 * seconds:
         said += f", several at once: {wording.spent(lasted)} in all"
     if machine and (share := machine.get("gpus_per_trial")):

@@ -3,22 +3,22 @@
 import numpy as np
 import pandas as pd
 
-from analysis.studies.rows import COMPLETE
 from analysis.studies.trials import Trials
 
 
 def course(trials: Trials) -> pd.DataFrame:
-    """epochs and seconds, both summed over all trials, and best: the best complete value by then.
+    """epochs and seconds, both summed over all trainings, and best: the best complete value by then.
 
-    One row per epoch, in the order in which the epochs ended; in the order of the trials where that is not known.
+    A trial that was trained again counts from the end of its first training with the mean of all, so that a lucky value
+    that later ones take back was never reached. One row per epoch, in the order in which the epochs ended; in the order
+    of the trials where that is not known.
     """
     rows = trials.epochs
     ended = rows["started"].astype(float) + rows["seconds"].astype(float)
     if ended.notna().all():
         rows = rows.iloc[np.argsort(ended.to_numpy(), kind="stable")]
-    state = trials.trials["state"].reindex(rows["trial"]).to_numpy()
-    last = (rows["epoch"].to_numpy() == trials.full_epochs) & (state == COMPLETE)
-    value = rows["value"].where(last).astype(float) * trials.sign
+    last = ~rows["trial"].duplicated(keep="last")
+    value = rows["trial"].map(trials.rivals["value"]).where(last).astype(float) * trials.sign
     return pd.DataFrame(
         {
             "epochs": np.arange(1, len(rows) + 1),
