@@ -12,6 +12,7 @@ from analysis import wording
 from analysis.datasets.images import Overview
 from analysis.impact.answers import Answer, LevelFound, Retrained
 from analysis.prose.chance import chance_level
+from analysis.prose.discussion import _verdict
 from analysis.prose.outcome import NO_BETTER, NOT_SHOWN, sealed, searched, unpaired_interval
 from analysis.prose.unfinished import ahead
 from analysis.scores.constant import constant_error, constant_score
@@ -58,9 +59,44 @@ def test_the_sealed_result_stands_beside_the_baseline_in_words(low: float, high:
 def test_a_baseline_that_won_is_said_to_have_won_and_without_an_evaluation_there_is_nothing():
     outcome = sealed(results_of(0.1, 0.3, winner="baseline"))
     assert outcome is not None
-    assert outcome.facts[1][1:] == ("it is the baseline", "no other trial had a better value in the search")
+    assert outcome.facts[1][1:] == ("it is the baseline", "no other trial ranked higher in the search")
     assert outcome.warnings[0].startswith(NO_BETTER)
     assert sealed(None) is None
+
+
+@pytest.mark.parametrize(
+    ("criterion", "ahead", "said"),
+    [
+        (
+            "the mean validation accuracy over the last 2 of 10 epochs, among trials that were trained to the end",
+            [],
+            "no other trial ranked higher by the mean validation accuracy over the last 2 of 10 epochs",
+        ),
+        (
+            "--pick weights<=50k on the front of accuracy and weights: the best of the other objective",
+            [],
+            "it was chosen by --pick weights<=50k on the front of accuracy and weights",
+        ),
+        ("the mean over epochs", ["trial-7"], "trial 7 ranked first, but none of its networks could be trained"),
+        (
+            "the mean over epochs",
+            ["trial-7", "trial-2"],
+            "trial 7 and trial 2 ranked higher, but none of their networks could be trained",
+        ),
+    ],
+)
+def test_why_the_baseline_won_is_what_chose_it(criterion: str, ahead: list[str], said: str):
+    results = replace(results_of(0.1, 0.3, winner="baseline"), criterion=criterion, ahead=ahead)
+    outcome = sealed(results)
+    assert outcome is not None
+    assert outcome.warnings[0] == f"{NO_BETTER}: the winner is the baseline; {said}."
+    winner = replace(results.winning, role="baseline")
+    assert _verdict(replace(results, entrants=[winner]), winner)[1].endswith(f": {said}.")
+    other = sealed(replace(results_of(0.1, 0.3), ahead=["trial-9"]))
+    assert other is not None
+    assert other.warnings == (
+        "The winner is the next best: trial 9 ranked first, but none of its networks could be trained.",
+    )
 
 
 @pytest.mark.parametrize(

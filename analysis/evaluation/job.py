@@ -168,6 +168,11 @@ class Job:
             found[network.contender.name].append(network)
         return [group for group in found.values() if group]
 
+    def ahead_of(self, winner: str) -> list[str]:
+        """Names of the contenders that rank before this one; none of their networks could be trained if it won."""
+        names = [contender.name for contender in self.contenders]
+        return names[: names.index(winner)]
+
     def fit_baselines(self) -> list[Baseline]:
         """Classical methods, fitted on the rows that the networks trained on; none for images."""
         if self.space.own or not self.dataset.columns:

@@ -132,6 +132,7 @@ def _score(
     metric = main_metric(job.run.metric, found[winner.name])
     parts = record.describe_search(job, metric=metric, winner=winner.name, test=test)
     parts |= {"task": job.dataset.task, "image_shape": list(job.dataset.image_shape)}
+    parts["ahead"] = job.ahead_of(winner.name)
     parts["conditions"] = record.describe_conditions(test, winner, job.dataset)
     parts["entrants"] = record.describe_entrants(measured, found, y, metric=metric, classes=classes, groups=test.groups)
     parts = with_front(job, parts, found)

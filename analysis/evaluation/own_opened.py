@@ -122,6 +122,7 @@ def _score(job: Job, tested: Sequence[tuple[list[Network], Found]]) -> dict[str,
     results |= {"own": True, "task": first.kind if isinstance(first, Answered) else "numbers", "sign": sign}
     if not isinstance(first, Answered):
         results["intervals"] = "Student's t over seeds"
+    results["ahead"] = job.ahead_of(winner.name)
     results["few_seeds"] = record.few_seeds(found[winner.name], metric, found.get(BASELINE))
     results["conditions"] = _conditions(winner, first)
     results["entrants"] = record.describe_entrants(measured, found, y, metric=metric, classes=shown, sign=sign)

@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from analysis.prose.limits import budget, capacity, fit
 from analysis.prose.table_discussion import discuss_table
+from analysis.studies.criterion import reason
 from analysis.studies.results import Entrant, FinalResults
 from analysis.wording import (
     between,
@@ -70,7 +71,7 @@ def _verdict(results: FinalResults, winner: Entrant) -> list[str]:
     text = [f"The winner, {name}, reaches a test {results.in_unit(metric)} of {score}{on}."]
     baseline = next((e for e in results.entrants if e.role == "baseline"), None)
     if baseline is winner:
-        text.append(f"It is the baseline itself ({score}): no other fully trained trial was better in the search.")
+        text.append(f"It is the baseline itself ({score}): {reason(results)}.")
     elif baseline and winner.difference:
         found = winner.difference
         better = " (lower is better)" if results.is_less_better else ""

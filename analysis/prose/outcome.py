@@ -15,7 +15,7 @@ from analysis.impact.impact import Confidence, confidence
 from analysis.prose.chance import chance_of_search, chance_of_test
 from analysis.statistics.bootstrap import Interval, unpaired, wilson
 from analysis.studies.amounts import difference_text, value_text
-from analysis.studies.criterion import BASELINE
+from analysis.studies.criterion import BASELINE, reason, untrained
 from analysis.studies.results import Entrant, FinalResults
 from analysis.studies.trials import Trials
 from search.process.text import counted
@@ -62,8 +62,8 @@ def sealed(results: FinalResults | None) -> Outcome | None:
     facts = [(label, score, f"{whose}; {sure}{way}")]
     said, warnings = f"{label}: {score} ({whose})", []
     if winner.name == BASELINE:
-        facts.append(("Against the baseline", "it is the baseline", "no other trial had a better value in the search"))
-        warnings.append(f"{NO_BETTER}: the winner is the baseline; no other trial had a better value in the search.")
+        facts.append(("Against the baseline", "it is the baseline", reason(results)))
+        warnings.append(f"{NO_BETTER}: the winner is the baseline; {reason(results)}.")
     elif found := winner.difference:
         other = next(entrant for entrant in results.entrants if entrant.name == BASELINE)
         baseline, gap = wording.between(metric, other.scores[metric]), wording.gap(metric, found)
@@ -74,6 +74,8 @@ def sealed(results: FinalResults | None) -> Outcome | None:
             warnings.append(f"{verdict}: the difference, {gap}, may be zero; {_unsure(results, winner)}.")
         elif verdict.startswith("Worse"):
             warnings.append(f"{verdict}: the difference on the test set is {gap}.")
+    if winner.name != BASELINE and (lost := untrained(results)):
+        warnings.append(f"The winner is the next best: {lost}.")
     warnings += chance_of_test(results, winner)
     return Outcome(facts=tuple(facts), sentence=f"{said}.", warnings=tuple(warnings))
 

@@ -146,6 +146,8 @@ class FinalResults:
     """Name and direction of the second objective of the search, if two entrants or more were on its front."""
     criterion: str = ""
     """How the entrants were chosen."""
+    ahead: list[str] = field(default_factory=list)
+    """Names of the configurations that ranked before the winner, and of which no network could be trained."""
     intervals: str = ""
     few_seeds: bool = False
     """Whether the winner's intervals are mainly as wide as they are because there are few seeds."""
