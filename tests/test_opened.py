@@ -301,3 +301,14 @@ def test_an_opening_that_cannot_be_recorded_is_none(small_disk, capsys):
 
 def test_a_signal_is_no_error_that_a_figure_could_swallow():
     assert not issubclass(Stopped, Exception)
+
+
+def test_a_configuration_that_ranked_first_and_could_not_be_trained_is_named(evaluated: Trained):
+    job = evaluated.job(again=True)
+    networks, failures = job.collect()
+    first, second = (contender.name for contender in job.contenders[:2])
+    left = [network for network in networks if network.contender.name != first]
+    record_opening(job.final_dir, command=job.command, why=job.why, checksum=checksum(left))
+    opened.evaluate(job, load_test("digits", job.run.data_dir), left, failures, [])
+    found = json.loads((job.final_dir / "final.json").read_text())
+    assert (found["winner"], found["ahead"]) == (second, [first])

@@ -87,7 +87,7 @@ class Answer:
     """Why there is no verdict; empty where there is one."""
 
     def text(self, level: Scalar) -> str:
-        """A level as text, told from the others."""
+        """A level as text, different from the others."""
         return texts([one.level for one in self.levels])(level)
 
 

@@ -92,7 +92,7 @@ class Parameter:
 
 
 def in_table(value: Any) -> Any:
-    """A value of a configuration as it stands in a table: `NONE` for None."""
+    """A value of a configuration as a table has it: `NONE` for None."""
     return NONE if value is None else value
 
 
