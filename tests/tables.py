@@ -122,7 +122,7 @@ def trained(dataset: Dataset, *, epochs: int = 15, **changes) -> Training:
 def exported(dataset: Dataset, folder: Path) -> Model:
     """A network that was trained for an epoch, as it is read again from its files."""
     (folder / "final").mkdir()
-    params = spaces.space.load("tabular_mlp").baseline | {"width": 64, "adamw_lr": 2e-2, "batch_size": 64}
+    params = {**spaces.space.load("tabular_mlp").baseline, "width": 64, "adamw_lr": 2e-2, "batch_size": 64}
     export_model(
         folder / "final", trained(dataset, epochs=1), facts={"space": "tabular_mlp", "params": params, "seed": 0}
     )

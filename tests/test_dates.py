@@ -56,8 +56,8 @@ def test_a_column_with_a_few_other_cells_is_one_of_dates_and_with_many_it_is_not
 
 
 def test_digits_among_dates_are_a_date_too():
-    assert read_dates([*["2024-01-31"] * 95, *["20240201"] * 5])[-1] == "19754"
-    assert read_dates([*["2024-01-31"] * 95, *["20240230"] * 5])[-1] == "not a date: 20240230"
+    assert read_dates([*["2024-01-31"] * 95, *["20240201"] * 5]) == ("19753",) * 95 + ("19754",) * 5
+    assert read_dates([*["2024-01-31"] * 95, *["20240230"] * 5]) == ("19753",) * 95 + ("not a date: 20240230",) * 5
 
 
 @pytest.mark.parametrize("text", ["2024", "45322", " 19753 ", "1.5", "1e3", "inf"])

@@ -350,6 +350,37 @@ def test_plain_values_and_arrays_come_back_as_they_were(value: Any, tmp_path: Pa
         assert again == value
 
 
+KINDS = "? b >u2 i8 u8 e >f4 f8 g F >c16 G M8[D] m8[ns] S3 U3 >U2 V4".split()
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 2), (0,), (2, 0)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_arrays_and_scalars_of_every_kind_come_back(kind: str, shape: tuple[int, ...], tmp_path: Path):
+    value = np.arange(4).astype("S3" if kind == "V4" else kind)[: int(np.prod(shape))].astype(kind).reshape(shape)
+    found = [value, *([] if shape else [value[()]])]
+    checkpoint.save(tmp_path, {"value": to_plain(found, "value")}, epoch=1)
+    loaded = checkpoint.load_newest(tmp_path)
+    assert loaded is not None
+    assert loaded.state is not None
+    for before, after in zip(found, from_plain(loaded.state["value"]), strict=True):
+        assert type(after) is type(before)
+        assert (after.dtype, after.shape) == (before.dtype, before.shape)
+        np.testing.assert_array_equal(after, before)
+
+
+@pytest.mark.parametrize("value", [np.array([b"\x00\xff", b"ab"]), np.bytes_(b"ab"), np.str_(""), np.str_("fold-1")])
+def test_bytes_and_texts_come_back_as_they_were(value: Any):
+    again = from_plain(to_plain(value, "value"))
+    assert (type(again), again.dtype) == (type(value), value.dtype)
+    assert np.array_equal(again, value)
+
+
+def test_texts_of_an_earlier_release_are_still_read():
+    again = from_plain({"~array": None, "~texts": ["a", "bc"], "shape": [2]})
+    assert again.dtype == np.dtype("<U2")
+    assert again.tolist() == ["a", "bc"]
+
+
 def test_a_state_of_other_code_is_refused_with_what_does_not_fit():
     _, state = straight(train_everything)
     training = make(train_everything)

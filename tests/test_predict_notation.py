@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -61,7 +62,7 @@ def test_typed_numbers_are_numbers_and_texts_have_the_notation_of_the_training_f
 def test_a_model_without_a_notation_takes_that_of_the_file(model: Model, tmp_path: Path):
     facts = json.loads(json.dumps([asdict(column) for column in model.columns]))
     assert [(one["mark"], one["signs"]) for one in facts] == [(",", [""]), (",", [""])]
-    earlier = [{name: one[name] for name in one if name not in ("mark", "signs")} for one in facts]
+    earlier: list[Any] = [{name: one[name] for name in one if name not in ("mark", "signs")} for one in facts]
     assert columns_from(facts) == model.columns
     assert columns_from(earlier) == tuple(replace(column, mark=None, signs=()) for column in model.columns)
     old = replace(model, facts=model.facts | {"columns": earlier})

@@ -130,19 +130,22 @@ def _with_versions(new: OrderedDict, old: Any) -> OrderedDict:
 
 
 def _array(value: np.ndarray, where: str) -> dict[str, Any]:
-    if value.dtype.kind in "US":
-        return {_ARRAY: None, _TEXTS: [str(text) for text in value.ravel()], "shape": list(value.shape)}
+    if value.dtype.kind == "U":
+        texts = [str(text) for text in value.ravel()]
+        return {_ARRAY: None, _TEXTS: texts, "dtype": value.dtype.str, "shape": list(value.shape)}
     if value.dtype.hasobject or value.dtype.names:
         raise StateError(f"{where} is an array of {value.dtype}, which cannot be stored safely; {_WAY_OUT}")
-    data = torch.frombuffer(bytearray(value.tobytes()), dtype=torch.uint8) if value.size else torch.zeros(0)
+    data = torch.frombuffer(bytearray(value.tobytes()), dtype=torch.uint8) if value.nbytes else torch.zeros(0)
     return {_ARRAY: data, "dtype": value.dtype.str, "shape": list(value.shape)}
 
 
 def _as_array(stored: dict[str, Any]) -> Any:
     if _TEXTS in stored:
-        return np.array(stored[_TEXTS], dtype=np.str_).reshape(stored["shape"])
-    data = stored[_ARRAY].numpy().tobytes() if stored[_ARRAY].dtype == torch.uint8 else b""
-    array = np.frombuffer(bytearray(data), dtype=np.dtype(stored["dtype"])).reshape(stored["shape"])
+        dtype = stored.get("dtype", np.str_)  # earlier releases did not store it
+        array = np.array(stored[_TEXTS], dtype=dtype).reshape(stored["shape"])
+    else:
+        data = stored[_ARRAY].numpy().tobytes() if stored[_ARRAY].dtype == torch.uint8 else b""
+        array = np.ndarray(stored["shape"], dtype=np.dtype(stored["dtype"]), buffer=bytearray(data))
     return array[()] if stored.get(_SCALAR) else array
 
 

@@ -39,11 +39,7 @@ def read(path: Path, options: TableOptions, rule: SplitRule = RANDOM) -> Table:
     return Table(
         cells={name: sheet.cells[name][target.known] for name in inputs},
         texts={name: sheet.texts[name][target.known] for name in inputs if name in sheet.changed},
-        unused={
-            name: texts[target.known]
-            for name, texts in sheet.texts.items()
-            if name not in inputs and name != options.target
-        },
+        unused={n: texts[target.known] for n, texts in sheet.texts.items() if n not in (*inputs, options.target)},
         dates=sheet.dates.intersection(inputs),
         readings=sheet.readings,
         y=target.y,
