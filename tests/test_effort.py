@@ -1,7 +1,6 @@
 """What a search took: trials that failed and trainings again are in every number."""
 
 from pathlib import Path
-from typing import Any
 
 import optuna
 import pytest
@@ -21,8 +20,8 @@ from search.storage.trials import REPEATS
 RANGE: dict[str, BaseDistribution] = {"lr": FloatDistribution(0.0, 1.0)}
 
 
-def trained(lr: float, values: list[float], *, start: float, fails: bool = False, **attrs: Any) -> FrozenTrial:
-    """A training whose epochs take 10 minutes each."""
+def trained(lr: float, values: list[float], *, start: float, fails: bool = False, of: int | None = None) -> FrozenTrial:
+    """A training whose epochs take 10 minutes each; `of` is the trial that it repeats."""
     history = [{"epoch": i, "seconds": 600.0, "started": start + 600 * (i - 1)} for i in range(1, len(values) + 1)]
     return create_trial(
         state=TrialState.FAIL if fails else TrialState.COMPLETE,
@@ -30,7 +29,7 @@ def trained(lr: float, values: list[float], *, start: float, fails: bool = False
         params={"lr": lr},
         distributions=RANGE,
         intermediate_values=dict(enumerate(values, 1)),
-        user_attrs={"history": history, **attrs},
+        user_attrs={"history": history} | ({} if of is None else {REPEATS: of}),
     )
 
 
@@ -40,8 +39,8 @@ def trials() -> Trials:
     study = optuna.create_study(direction="maximize")
     study.add_trial(trained(0.1, [0.8, 0.95], start=0))
     study.add_trial(trained(0.2, [0.8, 0.94], start=1200))
-    study.add_trial(trained(0.1, [0.8, 0.90], start=2400, **{REPEATS: 0}))
-    study.add_trial(trained(0.1, [0.8, 0.92], start=3600, **{REPEATS: 0}))
+    study.add_trial(trained(0.1, [0.8, 0.90], start=2400, of=0))
+    study.add_trial(trained(0.1, [0.8, 0.92], start=3600, of=0))
     study.add_trial(trained(0.5, [0.8], start=4800, fails=True))
     return read_trials(study)
 
