@@ -15,7 +15,7 @@ import tyro
 
 from search.process.arguments import DONE, Flag, OptionalInt, answering_errors, parse, report_error
 from search.process.tabular import print_json, print_table
-from search.process.text import counted
+from search.process.text import counted, short
 from search.storage.folder import find_run
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ def _show_trial(folder: Path, number: int, *, as_json: bool) -> None:
         return
     print(f"trial {number} of {folder.name}: {STATES[trial.state]}")
     for name, value in trial.params.items():
-        print(f"  {name} = {value:.4g}" if isinstance(value, float) else f"  {name} = {value}")
+        print(f"  {name} = {short(value) if isinstance(value, float) else value}")
     if WORKERS in trial.user_attrs:
         print(f"  trained by {counted(trial.user_attrs[WORKERS], 'worker')}")
     if "failure" in trial.user_attrs:

@@ -47,8 +47,13 @@ class FinishedRun:
 
     @property
     def trials(self) -> "pd.DataFrame":
-        """One row per trial: state, epochs, value, seconds, and `params_NAME` for each hyperparameter."""
-        return self._read().trials
+        """One row per trial: state, epochs, value, seconds, and `params_NAME` for each hyperparameter.
+
+        It is missing where a trial does not have the hyperparameter; a choice None is the text `None`.
+        """
+        from analysis.studies.export import public
+
+        return public(self._read().trials)
 
     @property
     def epochs(self) -> "pd.DataFrame":

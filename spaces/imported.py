@@ -48,7 +48,7 @@ def import_module(origin: Origin) -> ModuleType:
             f' `if __name__ == "__main__":`'
         ) from None
     except Exception as error:
-        raise ValueError(f"{origin.file} cannot be imported: {describe_error(error)}") from error
+        raise ValueError(f"{origin.file} cannot be imported: {describe_error(error, root=origin.home)}") from error
     finally:
         _importing.pop()
     _versions[name] = version

@@ -44,6 +44,11 @@ class Origin:
         return base.with_suffix(".py") if not (base / "__init__.py").is_file() else base / "__init__.py"
 
     @property
+    def home(self) -> Path:
+        """The folder of the user's code: that of the file, or of the package."""
+        return self.root if self.is_file else self.root / self.module.split(".")[0]
+
+    @property
     def text(self) -> str:
         """A reference that works from any working directory; `locate` reads it."""
         if self.is_declared:

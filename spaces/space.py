@@ -3,7 +3,8 @@
 import importlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from copy import copy
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -236,17 +237,21 @@ def load(name: str) -> Space:
         return getattr(importlib.import_module(f"spaces.{module}"), attribute)
     origin = locate(name)
     if origin.is_declared:
-        return _guarded(_declared(origin))
+        return _guarded(_declared(origin), origin)
     found = getattr(import_module(origin), origin.attribute, None)
     if not isinstance(found, Space):
         raise ValueError(f"{origin.attribute} in {origin.file} must be a rungwise Space, got a {type(found).__name__}")
-    return _guarded(found)
+    return _guarded(found, origin)
 
 
-def _guarded(space: Space) -> Space:
+def _guarded(space: Space, origin: Origin) -> Space:
     """The space with its functions that are called outside of a training; an error of `data` is caught where it is."""
-    found = {name: getattr(space, name) for name in ("suggest", "costs", "workers")}
-    return replace(space, **{name: Guarded(function, name) for name, function in found.items() if function is not None})
+    guarded = copy(space)  # a class of the user's own may have other arguments
+    vars(guarded).pop("work", None)
+    for name in ("suggest", "costs", "workers"):
+        if (function := getattr(space, name)) is not None:
+            object.__setattr__(guarded, name, Guarded(function, name, root=origin.home))
+    return guarded
 
 
 def _declared(origin: Origin) -> Space:

@@ -1,5 +1,6 @@
 """Choices that a table could confuse: None, which is no missing value, and numbers that differ in late digits."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from analysis.impact.plain import describe_levels
 from analysis.pages.summary import best_table
 from analysis.prose.outcome import searched
 from analysis.prose.ranges import unexplored
-from analysis.studies.export import write_csv, write_parquet
+from analysis.studies.export import public, write_csv, write_json, write_parquet
+from analysis.studies.parameters import label
 from analysis.studies.trials import Trials, config_of, read_trials
 
 BETAS = [0.99, 0.999, 0.99999, 0.999999]
@@ -75,6 +77,9 @@ def test_a_choice_of_none_is_trained_as_such_and_written_as_a_word(trials: Trial
     assert (back.text, back.params["act"], "beta2" in back.params) == ("act: relu to None", None, False)
     assert write_csv(trials.trials, tmp_path / "t.csv").read_text().splitlines()[1].split(",").count("None") == 1
     assert write_parquet(trials.trials, tmp_path / "t.parquet").exists()
+    plain = public(trials.trials)
+    assert plain["params_act"].tolist() == ["None", "relu"] * 60
+    assert json.loads(write_json(trials.trials, tmp_path / "t.json").read_text())[0]["params_act"] == "None"
 
 
 def test_choices_that_differ_in_late_digits_are_told_apart(trials: Trials):
@@ -85,3 +90,9 @@ def test_choices_that_differ_in_late_digits_are_told_apart(trials: Trials):
     assert len(describe_levels(trials, ["beta2"])) == 4
     flips = [flip.text for flip in confirm.flips(trials, lambda _: {"act", "lr", "beta2"}) if flip.parameter == "beta2"]
     assert flips == [f"beta2: 0.999999 to {beta}" for beta in ("0.99", "0.999", "0.99999")]
+
+
+def test_a_fraction_is_not_shown_as_a_whole_number():
+    assert [label(value) for value in (0.99999, 0.999999, 3.0, 0.031250001, 1.0000000001, 1234.56)] == [
+        "0.99999", "0.999999", "3", "0.03125", "1", "1235",
+    ]  # fmt: skip

@@ -60,3 +60,10 @@ def test_a_lucky_value_that_later_trainings_take_back_was_never_reached(trials: 
     assert reached(table, 0.94, sign=1.0) == (4, 2400.0)  # by the second trial
     assert reached(table, 0.92, sign=1.0) == (2, 1200.0)  # the mean of the first is 0.923
     assert table["best"].dropna().tolist() == pytest.approx([2.77 / 3, 2.77 / 3, *[0.94] * 6])
+
+
+def test_epochs_are_counted_where_only_some_are_reported():
+    study = optuna.create_study(direction="maximize")
+    values = {5: 0.8, 10: 0.9}
+    study.add_trial(create_trial(params={"lr": 0.1}, distributions=RANGE, value=0.9, intermediate_values=values))
+    assert effort(read_trials(study)).epochs == 10

@@ -133,6 +133,7 @@ def test_a_value_above_chance_whose_interval_includes_it_is_not_called_no_better
         ({"a": 30, "b": 10}, {"accuracy": {"value": 0.90, "low": 0.85, "high": 0.95}}, ""),
         ({}, {"r2": {"value": 0.02, "low": -0.05, "high": 0.09}}, "always predicting the mean of the target"),
         ({}, {"r2": {"value": 0.30, "low": 0.20, "high": 0.40}}, ""),
+        ({}, {"r2": {"value": -0.5, "low": float("nan"), "high": float("nan")}}, "R2 on the test set is -0.5"),
         ({}, {"accuracy": {"value": 0.1, "low": 0.0, "high": 0.2}}, ""),  # the classes are not known
     ],
 )

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import optuna
 import pytest
+from optuna.distributions import IntDistribution, distribution_to_json
 
 from search import ctl, doctor, rerun
 from search.diagnosis.counterpart import Counterpart
+from search.diagnosis.counterpart import _compare as compare
 from search.diagnosis.own_code import _check_ranges as check_ranges
 from search.execution.job import Job
 from search.execution.worker import TrialWorker
@@ -195,6 +197,18 @@ def test_choices_of_a_set_are_refused_since_their_order_changes(tmp_path: Path):
     assert found["suggest"].fatal
 
 
+MANY = ", ".join(f'"c{i}": trial.suggest_categorical("c{i}", ["sgd", "adam"])' for i in range(12))
+
+
+@pytest.mark.parametrize(
+    "change", [('{"sgd", "adam", "lion"}', '{"sgd", 1}'), ('return {"lr"', f'return {{{MANY}, "lr"')]
+)
+def test_a_set_is_found_among_many_lists_and_with_one_text(change: tuple[str, str], tmp_path: Path):
+    reference = written(tmp_path, "of_a_set", *OF_A_SET, change)
+    with pytest.raises(ValueError, match="the choices of opt have another order in each process"):
+        Counterpart(reference, load(reference), variables={}).check()
+
+
 @pytest.mark.parametrize("change", [("list(OPT)", "sorted(OPT)"), ('{"sgd", "adam", "lion"}', "[*{}, 'sgd', 'adam']")])
 def test_choices_in_a_stated_order_are_the_same_in_another_process(change: tuple[str, str], tmp_path: Path):
     reference = written(tmp_path, "ordered", *OF_A_SET, change)
@@ -206,6 +220,20 @@ def test_only_code_with_a_set_starts_another_process(tmp_path: Path, monkeypatch
     listed = ("list(OPT)", '["sgd", "adam"]')
     reference = written(tmp_path, "listed", SET, (BASELINE, 'baseline={"opt": "sgd"}'), listed)
     Counterpart(reference, load(reference), variables={}).check()
+
+
+def test_a_range_that_differs_in_another_process_alone_is_refused_with_the_way_out():
+    here, there = ({"d": [distribution_to_json(IntDistribution(1, high))]} for high in (4, 8))
+    with pytest.raises(ValueError, match="suggest gives d another range in another process.* with --env"):
+        compare(here, there, elsewhere=True)
+    with pytest.raises(ValueError, match="suggest gives d another range when it is called again"):
+        compare(here, there)
+
+
+def test_a_class_of_ones_own_with_other_arguments_is_a_space(tmp_path: Path):
+    begin = "class Mine(rw.Space):\n    def __init__(self, epochs):\n        super().__init__("
+    changes = ("SPACE = rw.Space(", begin), ("epochs=3)", "epochs=epochs)\n\nSPACE = Mine(3)")
+    assert load(written(tmp_path, "mine", *changes)).epochs == 3
 
 
 def test_code_that_fails_in_the_other_process_is_no_mistake(tmp_path: Path):

@@ -71,9 +71,27 @@ def test_a_model_without_a_notation_takes_that_of_the_file(model: Model, tmp_pat
     assert both[0] == both[1]
 
 
-def test_plain_numbers_and_categories_have_no_notation(tmp_path: Path):
+def test_plain_numbers_with_decimals_are_known_as_such_and_categories_have_no_notation(tmp_path: Path):
     rows = [f"{a:.3f};{i},5;{i % 3},5;{i}" for i, a in enumerate(A)]
     (tmp_path / "t.csv").write_text("\n".join(["a;b;c;y", *rows]))
     dataset = read(tmp_path / "t.csv", types={"c": "category"})
-    assert [(c.mark, c.signs) for c in dataset.columns] == [(None, ()), (",", ("",)), (None, ())]
+    assert [(c.mark, c.signs) for c in dataset.columns] == [(".", ()), (",", ("",)), (None, ())]
     assert "'b' '0,5' as 0.5" in told(dataset)
+
+
+def test_plain_numbers_are_read_alike_beside_decimal_commas(tmp_path: Path):
+    rows = [f"{1 + i % 9}.{i:03d};{i},5;{a}" for i, a in enumerate(A)]
+    (tmp_path / "t.csv").write_text("\n".join(["size;price;y", "12.5;0,5;1", *rows]))
+    model = exported(read(tmp_path / "t.csv"), tmp_path)
+    alone = answered(model, tmp_path, "1.234;0,5").outputs[0]
+    assert alone == pytest.approx(answered(model, tmp_path, "1.234;0,5", "12.5;0,5").outputs[0])
+    assert answered(model, tmp_path, "1,234;0,5", "12,5;0,5").outputs[0] == pytest.approx(alone), "as this file has it"
+
+
+def test_categories_of_pandas_are_texts_and_what_contradicts_the_notation_is_said(model: Model, tmp_path: Path):
+    path = tmp_path / "t.parquet"
+    table = pd.DataFrame({"size": [12.0, 12.0], "price": ["1.234", "12.75"]}).astype({"price": "category"})
+    table.to_parquet(path)
+    found = answer_table(model, str(path))
+    assert found.outputs[0] == pytest.approx(answered(model, tmp_path, "12;1234,0").outputs[0])
+    assert "'price' '12.75'" in " ".join(found.notes)

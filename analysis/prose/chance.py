@@ -1,6 +1,6 @@
 """Warnings that a result may be no better than a constant prediction."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -27,11 +27,16 @@ def chance_of_test(results: FinalResults, winner: Entrant) -> list[str]:
             better = found["value"] < chance if less else found["value"] > chance
             return [_no_better_than_chance(chance, "test", reached, metric=metric, better=better)]
     aims_at_mean = results.metric != "mae" and quantile_in(results.metric) is None
-    if "r2" in scores and scores["r2"]["low"] <= 0 and aims_at_mean:
+    if "r2" in scores and _lowest(scores["r2"]) <= 0 and aims_at_mean:
         reached = wording.between("r2", scores["r2"])
         start = _against(better=scores["r2"]["value"] > 0)
         return [f"{start} always predicting the mean of the target: R2 on the test set is {reached}."]
     return []
+
+
+def _lowest(score: Mapping[str, float]) -> float:
+    """The lower end of the interval; the value itself if there is none."""
+    return score["low"] if wording.has_interval(score) else score["value"]
 
 
 def _against(*, better: bool) -> str:

@@ -58,8 +58,8 @@ def sealed(results: FinalResults | None) -> Outcome | None:
     label, score = f"Test {results.in_unit(metric)}", wording.between(metric, winner.scores[metric])
     whose = f"{wording.title(winner.name)} on the sealed test set, mean of {counted(seeds, 'fresh seed')}"
     way = "; lower is better" if results.is_less_better else ""
-    sure = "95 % interval" if wording.has_interval(winner.scores[metric]) else "no interval"
-    facts = [(label, score, f"{whose}; {sure}{way}")]
+    sure = "; 95 % interval" if wording.has_interval(winner.scores[metric]) else ""
+    facts = [(label, score, f"{whose}{sure}{way}")]
     said, warnings = f"{label}: {score} ({whose})", []
     if winner.name == BASELINE:
         facts.append(("Against the baseline", "it is the baseline", reason(results)))

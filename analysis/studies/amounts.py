@@ -65,7 +65,7 @@ def effort(trials: Trials) -> Effort:
     own = times.index.intersection(trials.trials.index)
     repeats = times.drop(own)
     return Effort(
-        epochs=len(trials.epochs),
+        epochs=int(trials.epochs.groupby("trial")["epoch"].max().sum()),  # other programs report only some epochs
         seconds=float(trials.trials.loc[own, "seconds"].astype(float).sum() + repeats.sum()),
         trials=len(own),
         repeats=len(repeats),

@@ -6,12 +6,22 @@ from typing import TextIO, TypeVar
 import pandas as pd
 from pandas.api.types import is_numeric_dtype, is_object_dtype
 
+from analysis.studies.parameters import NONE
 from analysis.studies.trials import Trials
 from analysis.wording import one_line
 
 _Target = TypeVar("_Target", Path, TextIO)
 MOST_PROBABILITIES = 5_000_000
 """Most probabilities of classes in predictions.csv; with more, it has that of the predicted class alone."""
+
+
+def public(table: pd.DataFrame) -> pd.DataFrame:
+    """The table for others: the choice None is the text `None`, since a missing value means something else."""
+    found = table.copy()
+    for column in (name for name in table.columns if is_object_dtype(table[name])):
+        if any(cell is NONE for cell in table[column]):
+            found[column] = [str(cell) if cell is NONE else cell for cell in table[column]]
+    return found
 
 
 def export(trials: Trials, folder: Path) -> list[Path]:
@@ -34,7 +44,7 @@ def write_parquet(table: pd.DataFrame, path: Path) -> Path:
 
 def write_json(table: pd.DataFrame, path: Path) -> Path:
     """Write a list of objects, one for each row, with null for a missing value; returns its path."""
-    table.to_json(path, orient="records", indent=2, date_format="iso", double_precision=15, default_handler=str)
+    public(table).to_json(path, orient="records", indent=2, date_format="iso", double_precision=15, default_handler=str)
     return path
 
 

@@ -13,6 +13,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial
 
 from analysis.wording import one_line
+from search.process.text import short
 from spaces.ranges import current
 
 
@@ -111,7 +112,7 @@ def label(value: Hashable, digits: int = 4) -> str:
     if isinstance(value, (bool, np.bool_)):
         return str(bool(value))
     if isinstance(value, (float, np.floating)):
-        return f"{value:.0f}" if abs(value) < 1e7 and float(value).is_integer() else f"{value:.{digits}g}"
+        return f"{value:.0f}" if abs(value) < 1e7 and float(value).is_integer() else short(float(value), digits)
     return one_line(str(value))
 
 

@@ -12,7 +12,9 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 import spaces.space
 from search.process.environment import allowed, named
@@ -22,10 +24,13 @@ from spaces.origin import is_own, locate
 from spaces.sources import read_sources
 from spaces.space import Space
 
+_FEW = 6
+"""For so many choices, all orders in which a set of them can be filled are tried."""
 PATIENCE_SECONDS = 120
 """After this time without an answer, the space counts as the same."""
-MOST_SEEDS = 16
-"""Seeds of the hashes that are tried until sets of the choices have another order than here."""
+MOST_SEEDS, MOST_PROCESSES = 16, 3
+"""Seeds of the hashes that are tried, and processes with different ones, until each set of choices has another order
+than here."""
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -58,39 +63,45 @@ class Counterpart:
         """
         self._ranges = ranges_of(space)
         _compare(self._ranges, ranges_of(space))
-        texts = _texts(self._ranges)
-        self._process: subprocess.Popen[bytes] | None = None
-        if texts and (thorough or _has_sets(reference)):
-            path = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", __name__, reference],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env={**allowed(os.environ), **variables, "PYTHONPATH": path, "PYTHONHASHSEED": str(_other_seed(texts))},
-            )
-            atexit.register(self._process.kill)
+        sets = _like_sets(self._ranges)
+        self._processes: list[subprocess.Popen[bytes]] = []
+        if sets and (thorough or _has_sets(reference)):
+            environment = {**allowed(os.environ), **variables}
+            self._processes = [_begin(reference, environment, seed=seed) for seed in _other_seeds(sets)]
 
     def check(self) -> None:
-        """Wait for the other process, unless its answer is known; code that fails there counts as the same.
+        """Wait for the other processes, unless their answer is known; code that fails there counts as the same.
 
         Raises:
             ValueError: a parameter has other choices, or another range, in another process.
         """
-        if (process := self._process) is None:
-            return
-        self._process = None
-        found: dict[str, list[str]] = self._ranges
-        try:
-            *_, last = process.communicate(timeout=PATIENCE_SECONDS)[0].splitlines()
-            found = json.loads(last)
-        except (subprocess.TimeoutExpired, ValueError):
-            process.kill()
-        atexit.unregister(process.kill)
-        _compare(self._ranges, found)
+        found: list[dict[str, list[str]]] = []
+        while self._processes:
+            process = self._processes.pop()
+            try:
+                *_, last = process.communicate(timeout=PATIENCE_SECONDS)[0].splitlines()
+                found.append(json.loads(last))
+            except (subprocess.TimeoutExpired, ValueError):
+                process.kill()
+            atexit.unregister(process.kill)
+        for ranges in found:
+            _compare(self._ranges, ranges, elsewhere=True)
 
 
-def _compare(here: Mapping[str, list[str]], there: Mapping[str, list[str]]) -> None:
+def _begin(reference: str, environment: Mapping[str, str], *, seed: int) -> "subprocess.Popen[bytes]":
+    path = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", __name__, reference],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**environment, "PYTHONPATH": path, "PYTHONHASHSEED": str(seed)},
+    )
+    atexit.register(process.kill)
+    return process
+
+
+def _compare(here: Mapping[str, list[str]], there: Mapping[str, list[str]], *, elsewhere: bool = False) -> None:
     changed = [name for name in {**here, **there} if here.get(name) != there.get(name)]
     for name in changed:
         if _unordered(here.get(name, [])) == _unordered(there.get(name, [])):
@@ -98,6 +109,11 @@ def _compare(here: Mapping[str, list[str]], there: Mapping[str, list[str]]) -> N
                 f"the choices of {name} have another order in each process, as those of a set do, so the search could"
                 f" not be resumed; use a list or sorted(...)"
             )
+    if changed and elsewhere:
+        raise ValueError(
+            f"suggest gives {changed[0]} another range in another process, so its trials could not be trained; give"
+            " the environment variables that it reads with --env"
+        )
     if changed:
         raise ValueError(
             f"suggest gives {changed[0]} another range when it is called again, so the search could not be resumed; a"
@@ -110,11 +126,16 @@ def _unordered(ranges: Sequence[str]) -> list[list[str]]:
     return sorted(sorted(map(repr, json.loads(text)["attributes"].get("choices", [text]))) for text in ranges)
 
 
-def _texts(ranges: Mapping[str, list[str]]) -> list[list[str]]:
-    """The choices that are texts, of each range with at least two."""
-    choices = [json.loads(text)["attributes"].get("choices", ()) for texts in ranges.values() for text in texts]
-    found = [[choice for choice in some if isinstance(choice, str)] for some in choices]
-    return [some for some in found if len(some) > 1]
+def _like_sets(ranges: Mapping[str, list[str]]) -> list[list[Any]]:
+    """The choices of each range, some of them texts, that may have the order of a set of them in this process."""
+    choices = [json.loads(text)["attributes"].get("choices", []) for texts in ranges.values() for text in texts]
+    return [some for some in choices if any(isinstance(one, str) for one in some) and _may_be_a_set(some)]
+
+
+def _may_be_a_set(choices: Sequence[Any]) -> bool:
+    """The order of a set may also depend on that in which it was filled."""
+    fillings = permutations(choices) if len(choices) <= _FEW else (choices, choices[::-1])
+    return any(list(set(filling)) == list(choices) for filling in fillings)
 
 
 def _has_sets(reference: str) -> bool:
@@ -136,20 +157,24 @@ def _is_set(node: ast.AST) -> bool:
     return False
 
 
-def _other_seed(choices: Sequence[Sequence[str]]) -> int:
-    """A seed of the hashes with which sets of these texts have other orders than the texts have here."""
-    program = f"print([list(set(some)) for some in {choices!r}])"
-    best, most = 1, 0
+def _other_seeds(sets: Sequence[Sequence[Any]]) -> list[int]:
+    """Seeds of the hashes with which sets have other orders than here: few, for as many of the sets as can be."""
+    program = f"print([list(set(some)) for some in {sets!r}])"
+    changed: dict[int, set[int]] = {}
     for seed in range(1, MOST_SEEDS + 1):
         environment = {**allowed(os.environ), "PYTHONHASHSEED": str(seed)}
         done = subprocess.run([sys.executable, "-S", "-c", program], capture_output=True, env=environment, check=False)
         orders = ast.literal_eval(done.stdout.decode() or "[]")
-        num_other = sum(one != other for one, other in zip(orders, choices, strict=False))
-        if num_other > most:
-            best, most = seed, num_other
-        if most == len(choices):
-            break
-    return best
+        pairs = enumerate(zip(orders, sets, strict=False))
+        changed[seed] = {place for place, (one, other) in pairs if one != other}
+        if len(changed[seed]) == len(sets):
+            return [seed]
+    found: list[int] = []
+    left = set(range(len(sets)))
+    while left and len(found) < MOST_PROCESSES:
+        found.append(max(changed, key=lambda seed: len(changed[seed] & left)))
+        left -= changed[found[-1]]
+    return found
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from unicodedata import category
 
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")
 _END_OF_LINE = re.compile(r"\r+\n?")
+_MOST_DIGITS = 6
 
 
 def duration(seconds: float) -> str:
@@ -56,3 +57,14 @@ def describe_saving(epochs: float, *, full: float) -> str:
     """
     percent = round(100 * share_saved(epochs, full=full))
     return f", {percent} % fewer than without early stopping" if percent > 0 else ""
+
+
+def short(value: float, digits: int = 4) -> str:
+    """A number with so many significant digits; with up to six where fewer would make a fraction a whole number.
+
+    >>> short(0.031250001), short(0.99999), short(3.0)
+    ('0.03125', '0.99999', '3')
+    """
+    found = [f"{value:.{count}g}" for count in range(digits, max(digits, _MOST_DIGITS) + 1)]
+    whole = abs(value) >= 10 or value.is_integer()
+    return found[0] if whole else next((text for text in found if not float(text).is_integer()), found[0])

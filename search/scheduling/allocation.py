@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.storage.ledger import Ledger
 from search.storage.run import Question, Run
-from search.storage.trials import epochs_reached, is_infeasible
+from search.storage.trials import epochs_reached, is_enqueued, is_infeasible
 from spaces.levels import same
 
 ASKED_FOR = "question"
@@ -37,7 +37,12 @@ class Turn:
 
 
 def is_for(question: Question, trial: FrozenTrial) -> bool:
-    """Whether the trial has the parameter of the question, and was not begun for another one."""
+    """Whether the trial has the parameter of the question, and was not begun for another one.
+
+    An enqueued trial that was refused says nothing of the values that it has.
+    """
+    if is_enqueued(trial) and trial.user_attrs.get("failure_kind") == "invalid":
+        return False
     return question.parameter in trial.params and trial.user_attrs.get(ASKED_FOR, question.parameter) == (
         question.parameter
     )

@@ -27,6 +27,7 @@ from search.storage.run import Run
 from search.storage.seeds import derive_seed
 from search.storage.trials import INFEASIBLE, STOP_EPOCH, is_infeasible, is_repeat
 from spaces.asking import Suggest
+from spaces.guarded import CodeError
 from spaces.space import Space
 
 NEVER_STOPS = "asha", "none"
@@ -108,9 +109,9 @@ class Proposals:
             try:
                 examination = examine(suggest(trial))
             except Exception as error:
-                reason = f"{type(error).__name__}: {error}".splitlines()[0]
+                said = f"{error}" if isinstance(error, CodeError) else f"{type(error).__name__}: {error}"
                 raise ValueError(
-                    f"space {self._run.space!r} fails on trial {number} with {trial.params}: {reason}"
+                    f"space {self._run.space!r} fails on trial {number} with {trial.params}: {said.splitlines()[0]}"
                 ) from error
         for name, excess in examination.excess.items():
             trial.set_constraint(name, excess)

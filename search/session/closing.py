@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from search.process.arguments import BAD_INPUT, BROKEN_OFF, DONE, NOTHING_USABLE, SOME_FAILED, command
 from search.process.signals import SIGNALLED
-from search.process.text import counted, printable
+from search.process.text import counted, printable, short
 from search.runtime.guard import RayLostError
 from search.scheduling.errors import HopelessSearchError
 from search.scheduling.search import Search
@@ -112,7 +112,7 @@ def _show_best(best: Standing, run: Run, trials: list[FrozenTrial], *, run_dir: 
     value = f"{run.metric} {format_value(best.value)}{best.of_several}"
     console.print(f"\nbest: trial {best.trial.number}, {value}{kept}", style="bold", soft_wrap=True)
     for name, value in best.trial.params.items():
-        shown = f"{value:.4g}" if isinstance(value, float) else value
+        shown = short(value) if isinstance(value, float) else value
         console.print(f"  {name} = {escape(printable(str(shown)))}", soft_wrap=True)
     if (table := front_table(run, trials)) is not None:
         console.print()

@@ -10,7 +10,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from search.process.text import counted, printable
+from search.process.text import counted, printable, short
 from search.storage.run import Run
 from search.storage.standings import Standings
 from search.storage.trials import REPEATS, epochs_reached, is_infeasible, is_repeat
@@ -162,5 +162,5 @@ def _deciding(shown: Sequence[FrozenTrial], run: Run) -> list[str]:
 
 
 def _cell(value: Any) -> Text:
-    shown = f"{value:.3g}" if isinstance(value, float) else printable(str(value))
+    shown = short(value, 3) if isinstance(value, float) else printable(str(value))
     return Text(shown if len(shown) <= _CELL else shown[: _CELL - 3] + "...")

@@ -46,7 +46,7 @@ class Reading:
     mark: Mark | None
     """The decimal mark; None if the column has no numbers in this notation."""
     signs: frozenset[str] = frozenset()
-    """The currency or percent signs that a number may have, the empty one included."""
+    """The currency or percent signs that a number may have, the empty one included; none for Python's notation."""
     num_plain: int = 0
     """Cells that are numbers in Python's notation once the column is read."""
 
@@ -57,6 +57,10 @@ class Reading:
             return text
         found = _undress(text, self.mark)
         return found[0] if found and found[1] in self.signs else text
+
+
+PLAIN = Reading(mark=".")
+"""Of a column in Python's notation with decimals, such as `12.5`: no cell is changed."""
 
 
 def parse_numbers(values: np.ndarray) -> np.ndarray:
@@ -91,15 +95,16 @@ def plain_columns(
         separator: of the file.
 
     Returns:
-        The changed columns, their numbers such as `1234.5`; for each how it was read; and for each a text such as
-        `'price' '1.234,5' as 1234.5`.
+        The changed columns, their numbers such as `1234.5`; how each was read, with `PLAIN` for columns in Python's
+        notation that show a decimal point; and for each changed one a text such as `'price' '1.234,5' as 1234.5`.
     """
     found = {name: [text.strip() for text in texts] for name, texts in columns.items()}
     readings = find_readings({name: Counter(texts) for name, texts in found.items()}, separator=separator)
     plain = {name: tuple(map(reading.plain, found[name])) for name, reading in readings.items()}
     changed = {name: texts for name, texts in plain.items() if list(texts) != found[name]}
     examples = [changed_example(name, found[name], texts) for name, texts in changed.items()]
-    return changed, {name: readings[name] for name in changed}, examples
+    pointed = [name for name in found.keys() - changed.keys() if is_plain(found[name]) and _has_decimals(found[name])]
+    return changed, dict.fromkeys(pointed, PLAIN) | {name: readings[name] for name in changed}, examples
 
 
 def find_readings(columns: Mapping[str, Mapping[str, int]], *, separator: str) -> dict[str, Reading]:
@@ -112,7 +117,7 @@ def find_readings(columns: Mapping[str, Mapping[str, int]], *, separator: str) -
         columns: by name, each text of the column and how often it occurs.
         separator: of the file.
     """
-    plain_already = {name for name, texts in columns.items() if all(map(_is_plain, texts))}
+    plain_already = {name for name, texts in columns.items() if is_plain(texts)}
     strange = {name: texts for name, texts in columns.items() if name not in plain_already and _has_digits(texts)}
     readings: dict[str, dict[Mark, Reading]] = {
         n: {mark: _read(t, mark) for mark in _MARKS} for n, t in strange.items()
@@ -128,6 +133,11 @@ def find_readings(columns: Mapping[str, Mapping[str, int]], *, separator: str) -
         grouped = [name for name in plain_already if _grouped_by_dots(columns[name])]
         settled |= {name: _read(columns[name], ",") for name in grouped}
     return settled
+
+
+def is_plain(texts: Iterable[str]) -> bool:
+    """Whether all cells are numbers in Python's notation, or missing."""
+    return all(map(_is_plain, texts))
 
 
 def changed_example(name: str, before: Sequence[str], after: Sequence[str]) -> str:

@@ -40,9 +40,9 @@ class Column:
     dates: bool = False
     """Whether its numbers are dates, in days after 1970-01-01."""
     mark: Mark | None = None
-    """The decimal mark of its numbers in the file; None if they were in Python's notation, and in earlier releases."""
+    """The decimal mark of its numbers in the file; None if no number shows it, and in earlier releases."""
     signs: tuple[str, ...] = ()
-    """With a mark: the currency or percent signs that its numbers may have, the empty one included."""
+    """The currency or percent signs that its numbers may have, the empty one included; none for Python's notation."""
     text: str = ""
     """If this is one of the numbers of a column of free text: the name of that column."""
     weights: str = ""

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from trainables.data.names import clean_name
-from trainables.data.notation import Reading, find_readings
+from trainables.data.notation import PLAIN, Reading, find_readings, is_plain
 from trainables.sources.encoding import decode
 from trainables.sources.forms import Forms, describe_contradictions, describe_readings
 from trainables.sources.rows import Rows
@@ -142,8 +142,10 @@ class CsvRows:
         return self._readings.get(name)
 
     def reading_as(self, known: Mapping[str, Reading]) -> "CsvRows":
-        """The same rows, in which the numbers of these columns are written as is known, whatever this file suggests."""
+        """The same rows, in which the numbers of these columns are written as is known, whatever this file suggests;
+        but where the known notation is Python's, and a cell is not in it, this file decides."""
         known = {name: reading for name, reading in known.items() if name in self._texts}
+        known = {n: one for n, one in known.items() if one != PLAIN or is_plain(self._texts[n])}
         same = copy(self)
         same._readings = self._readings | known
         same.notes = (*same._notes(), *describe_contradictions(self._texts, known))
@@ -193,7 +195,7 @@ class ParquetRows:
             raise ValueError(f"every column must have a different name, but {path} has {twice[0]!r} twice; rename one")
         self.names, self.num_rows, self.notes = tuple(found), self._file.metadata.num_rows, ()
         types = zip(found, self._file.schema_arrow.types, strict=True)
-        self._written = {name for name, kind in types if pa.types.is_string(kind) or pa.types.is_large_string(kind)}
+        self._written = {name for name, kind in types if _is_text(kind)}
         self._readings: Mapping[str, Reading] = {}
 
     def reading(self, name: str) -> Reading | None:
@@ -204,6 +206,11 @@ class ParquetRows:
         """The same rows, in which the numbers in these columns of texts are written as is known."""
         same = copy(self)
         same._readings = {name: reading for name, reading in known.items() if name in self._written}
+        forms = {name: Forms() for name in same._readings}
+        for block in self.blocks() if forms else ():
+            for name, found in forms.items():
+                found.add(block.texts[name])
+        same.notes = tuple(describe_contradictions({n: one.texts for n, one in forms.items()}, same._readings))
         return same
 
     def blocks(self, size: int = BLOCK) -> Iterator[Block]:
@@ -218,6 +225,14 @@ class ParquetRows:
                 first += len(batch)
         except (pa.ArrowException, OSError) as error:
             raise ValueError(f"{self._path} is damaged Parquet: {str(error).splitlines()[0]}") from None
+
+
+def _is_text(kind: "pa.DataType") -> bool:
+    """Whether a Parquet column holds texts; categories of pandas are numbers of texts in a dictionary."""
+    import pyarrow as pa
+
+    kind = kind.value_type if isinstance(kind, pa.DictionaryType) else kind
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
 
 
 def _columns(rows: Rows, size: int) -> Iterator[tuple[list[int], dict[str, tuple[str, ...]]]]:
