@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from analysis.scores.predictions import Predictions, settle, settle_numbers
+from spaces.guarded import Guarded
 from spaces.space import Space, load
 from tests.own_spaces import PROGRAMS, skip_without_packages
 from tests.searching import ROOT
@@ -69,7 +70,8 @@ def test_a_pause_after_every_epoch_changes_no_bit(space: Space, tmp_path: Path):
     given = space.test(again.result(), again.run)
     close(again)
     found = settle(given).kind if isinstance(given, Predictions) else set(settle_numbers(given))
-    assert found == TASKS[Path(space.suggest.__code__.co_filename).stem]
+    assert isinstance(space.suggest, Guarded)
+    assert found == TASKS[Path(space.suggest.function.__code__.co_filename).stem]
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
