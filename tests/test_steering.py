@@ -286,7 +286,7 @@ def _fails(error: Exception) -> Space:
     [
         (AssertionError("width must be a multiple of heads"), "AssertionError: width must be a multiple of heads"),
         (KeyError("heads"), "KeyError: 'heads'"),
-        (ValueError(""), "ValueError:"),
+        (ValueError(""), "ValueError"),
     ],
 )
 @pytest.mark.parametrize(
