@@ -134,8 +134,11 @@ def _like_sets(ranges: Mapping[str, list[str]]) -> list[list[Any]]:
 
 def _may_be_a_set(choices: Sequence[Any]) -> bool:
     """The order of a set may also depend on that in which it was filled."""
-    fillings = permutations(choices) if len(choices) <= _FEW else (choices, choices[::-1])
-    return any(list(set(filling)) == list(choices) for filling in fillings)
+    return any(list(set(filling)) == list(choices) for filling in _fillings(choices))
+
+
+def _fillings(choices: Sequence[Any]) -> list[Sequence[Any]]:
+    return [*permutations(choices)] if len(choices) <= _FEW else [choices, choices[::-1]]
 
 
 def _has_sets(reference: str) -> bool:
@@ -159,14 +162,16 @@ def _is_set(node: ast.AST) -> bool:
 
 def _other_seeds(sets: Sequence[Sequence[Any]]) -> list[int]:
     """Seeds of the hashes with which sets have other orders than here: few, for as many of the sets as can be."""
-    program = f"print([list(set(some)) for some in {sets!r}])"
+    program = "import sys; print([[list(set(one)) for one in some] for some in eval(sys.stdin.read())])"
+    fillings = repr([_fillings(some) for some in sets])
     changed: dict[int, set[int]] = {}
     for seed in range(1, MOST_SEEDS + 1):
         environment = {**allowed(os.environ), "PYTHONHASHSEED": str(seed)}
-        done = subprocess.run([sys.executable, "-S", "-c", program], capture_output=True, env=environment, check=False)
+        command = [sys.executable, "-S", "-c", program]
+        done = subprocess.run(command, input=fillings.encode(), capture_output=True, env=environment, check=False)
         orders = ast.literal_eval(done.stdout.decode() or "[]")
         pairs = enumerate(zip(orders, sets, strict=False))
-        changed[seed] = {place for place, (one, other) in pairs if one != other}
+        changed[seed] = {place for place, (found, here) in pairs if list(here) not in found}
         if len(changed[seed]) == len(sets):
             return [seed]
     found: list[int] = []
