@@ -47,7 +47,7 @@ def begin_counterpart(reference: str, space: Space, *, env: Sequence[str]) -> "C
 
 
 class Counterpart:
-    """Another process that gets the ranges of a space; `check` compares them."""
+    """Other processes that get the ranges of a space; `check` compares them."""
 
     def __init__(self, reference: str, space: Space, *, variables: Mapping[str, str], thorough: bool = False) -> None:
         """Begin, and check that `suggest` asks for the same twice in this process.
@@ -56,7 +56,7 @@ class Counterpart:
             reference: canonical name of a space of the user's own.
             space: the same, as it is loaded.
             variables: environment variables that the code gets in addition to the allowed ones.
-            thorough: begin a process also if the code has no set.
+            thorough: begin processes also if the code has no set.
 
         Raises:
             ValueError: `suggest` fails, has a choice that cannot be stored, or asks for other ranges the second time.
@@ -162,14 +162,14 @@ def _is_set(node: ast.AST) -> bool:
 
 def _other_seeds(sets: Sequence[Sequence[Any]]) -> list[int]:
     """Seeds of the hashes with which sets have other orders than here: few, for as many of the sets as can be."""
-    program = "import sys; print([[list(set(one)) for one in some] for some in eval(sys.stdin.read())])"
-    fillings = repr([_fillings(some) for some in sets])
+    program = "import json, sys; print(json.dumps([[[*set(one)] for one in some] for some in json.load(sys.stdin)]))"
+    fillings = json.dumps([_fillings(some) for some in sets]).encode()
     changed: dict[int, set[int]] = {}
     for seed in range(1, MOST_SEEDS + 1):
         environment = {**allowed(os.environ), "PYTHONHASHSEED": str(seed)}
         command = [sys.executable, "-S", "-c", program]
-        done = subprocess.run(command, input=fillings.encode(), capture_output=True, env=environment, check=False)
-        orders = ast.literal_eval(done.stdout.decode() or "[]")
+        done = subprocess.run(command, input=fillings, capture_output=True, env=environment, check=False)
+        orders = json.loads(done.stdout or "[]")
         pairs = enumerate(zip(orders, sets, strict=False))
         changed[seed] = {place for place, (found, here) in pairs if list(here) not in found}
         if len(changed[seed]) == len(sets):
