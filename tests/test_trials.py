@@ -24,15 +24,16 @@ def test_every_state_is_told_apart_and_complete_trials_alone_have_a_value():
     assert (trials.complete["epochs"] == 27).all()
 
 
-def test_a_trial_told_complete_below_the_full_budget_counts_as_stopped():
+def test_a_trial_that_another_program_added_as_complete_counts_with_its_value_whatever_its_epochs():
     study = make_study(10, stop=False, epochs=27)
     study.add_trial(
-        create_trial(value=0.99, intermediate_values={1: 0.99}, params={}, distributions={}, state=TrialState.COMPLETE)
+        create_trial(value=0.99, intermediate_values={1: 0.7}, params={}, distributions={}, state=TrialState.COMPLETE)
     )
     trials = read_trials(study, make_run())
-    assert trials.trials["state"].iloc[-1] == "stopped"
+    assert trials.trials["state"].iloc[-1] == "complete"
+    assert trials.trials["rung_1"].iloc[-1] == 0.7
     assert trials.best is not None
-    assert trials.best["value"] < 0.99
+    assert trials.best["value"] == study.best_value == 0.99
 
 
 def test_rung_columns_hold_the_reported_values_and_nothing_beyond_the_end():
