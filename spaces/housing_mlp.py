@@ -21,7 +21,7 @@ from trainables.training.config import TrainConfig
 
 def suggest(trial: BaseTrial) -> TrainConfig:
     """Ask for a network of one to four layers or blocks and its training."""
-    return suggest_table_training(trial, batch_sizes=(128, 256, 512), neighbours=tabular_mlp.NEIGHBOURS)
+    return suggest_table_training(trial, batch_sizes=(128, 256, 512), neighbours=(0, 16, 32))
 
 
 def suggest_1(trial: BaseTrial) -> TrainConfig:
@@ -42,7 +42,7 @@ def _published(model: str, rmse: float, *, source: str = "Gorishniy et al. 2021,
 
 SPACE = Space(
     suggest=suggest,
-    baseline={**tabular_mlp.BASELINE, "batch_size": 256},
+    baseline={**tabular_mlp.BASELINE_1, "batch_size": 256, "neighbours": 0},
     dataset="california_housing",
     validation_fraction=3_303 / 16_512,
     epochs=54,

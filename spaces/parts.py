@@ -67,17 +67,21 @@ def suggest_training(
 
 
 def suggest_table_training(
-    trial: BaseTrial, *, batch_sizes: tuple[int, ...], neighbours: tuple[int, ...] = ()
+    trial: BaseTrial,
+    *,
+    batch_sizes: tuple[int, ...],
+    neighbours: tuple[int, ...] = (),
+    members: tuple[int, ...] = (),
 ) -> TrainConfig:
     """Suggest a network for a table and its training with AdamW.
 
     Args:
         trial: suggests the values.
         batch_sizes: choices for the rows of a step.
-        neighbours: as in `suggest_mlp`.
+        neighbours, members: as in `suggest_mlp`.
     """
     return TrainConfig(
-        model=suggest_mlp(trial, neighbours=neighbours),
+        model=suggest_mlp(trial, neighbours=neighbours, members=members),
         optimizer=suggest_adamw(trial),
         schedule=suggest_schedule(trial),
         batch_size=_choose(trial, "batch_size", batch_sizes),
@@ -85,13 +89,15 @@ def suggest_table_training(
     )
 
 
-def suggest_mlp(trial: BaseTrial, *, neighbours: tuple[int, ...] = ()) -> MlpConfig:
+def suggest_mlp(trial: BaseTrial, *, neighbours: tuple[int, ...] = (), members: tuple[int, ...] = ()) -> MlpConfig:
     """Suggest a network; the settings of an embedding only if it is used.
 
     Args:
         trial: suggests the values.
         neighbours: choices for the number of training rows that a prediction takes into account, with 0 for none; it is
             not suggested if empty.
+        members: choices for the number of networks that share their layers, with 0 for a single one; it is not
+            suggested if empty.
     """
     return MlpConfig(
         encoder=suggest_encoder(trial, lowest_frequency=0.01 if neighbours else 0.05),
@@ -102,6 +108,7 @@ def suggest_mlp(trial: BaseTrial, *, neighbours: tuple[int, ...] = ()) -> MlpCon
         activation=_choose(trial, "activation", ("relu", "gelu", "silu")),
         dropout=trial.suggest_float("dropout", 0.0, 0.5, step=0.05),
         neighbours=_choose(trial, "neighbours", neighbours) if neighbours else 0,
+        members=_choose(trial, "members", members) if members else 0,
     )
 
 

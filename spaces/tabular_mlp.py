@@ -4,8 +4,9 @@
     python -m search.run --space tabular_mlp --data-dir my.csv --target sold --task classification --drop id,date
 
 Kinds of columns, gaps and the task are found from the file. A fixed fifth of the rows is the test set, a fifth of the
-others validates, unless --split says otherwise. Size: 15 to 18 parameters; the strengths of an embedding where it
-is used. With neighbours, an epoch takes about five times as long, and the exported model contains training rows.
+others validates, unless --split says otherwise. Size: 16 to 19 parameters; the strengths of an embedding where it
+is used. With neighbours, an epoch takes about five times as long, and the exported model contains training rows; with
+16 members, about four times as long.
 
 Variants have one parameter more, see `spaces.variants`: `class_weights` for classes of unequal size (`@unequal`);
 `target_scaling` for numbers, with a logarithm if none is below 0 (`@amounts`), without one otherwise (`@numbers`).
@@ -38,14 +39,14 @@ BASELINE: dict[str, Choice] = {
     "batch_size": 128,
     "ema_decay": 0.0,
     "neighbours": 0,
+    "members": 0,
 }
-BASELINE_1 = {name: value for name, value in BASELINE.items() if name != "neighbours"}
-NEIGHBOURS = (0, 16, 32)
+BASELINE_1 = {name: value for name, value in BASELINE.items() if name not in ("neighbours", "members")}
 
 
 def suggest(trial: BaseTrial) -> TrainConfig:
     """Ask for a network of one to four layers or blocks and its training."""
-    return suggest_table_training(trial, batch_sizes=(32, 64, 128, 256), neighbours=NEIGHBOURS)
+    return suggest_table_training(trial, batch_sizes=(32, 64, 128, 256), neighbours=(0, 16), members=(0, 8, 16))
 
 
 def suggest_unequal(trial: BaseTrial) -> TrainConfig:

@@ -23,8 +23,10 @@ TABLES = {
     "wide": (beyond_float32(), "y", {}),
     "log": (mixed_categories(), "rent", {"target_scaling": "log"}),
     "ranks": (mixed_categories(), "rent", {"target_scaling": "quantile"}),
-    "neighbours": (mixed_categories(), "rent", {"neighbours": 32}),
-    "neighbours of classes": (imbalanced_classes(), "quality", {"neighbours": 32}),
+    "neighbours": (numeric_with_gaps(), "price", {"neighbours": 16}),
+    "neighbours of classes": (imbalanced_classes(), "quality", {"neighbours": 16}),
+    "members": (numeric_with_gaps(), "price", {"members": 8, "neighbours": 16, "batch_norm": True}),
+    "members of classes": (imbalanced_classes(), "quality", {"members": 8}),
 }
 
 

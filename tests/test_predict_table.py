@@ -218,7 +218,9 @@ def test_the_onnx_file_of_a_table_that_needs_float64_keeps_its_digits(all_export
 @pytest.mark.slow
 @pytest.mark.skipif(not has_onnx, reason="needs onnx, onnxscript and onnxruntime")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
-@pytest.mark.parametrize("name", ["log", "ranks", "neighbours", "neighbours of classes"])
+@pytest.mark.parametrize(
+    "name", ["log", "ranks", "neighbours", "neighbours of classes", "members", "members of classes"]
+)
 def test_the_onnx_file_answers_in_the_unit_of_a_bent_target_and_keeps_its_neighbours(
     all_exported: dict[str, Exported], name: str
 ) -> None:

@@ -47,6 +47,7 @@ TABLES = {
         target_scaling="quantile",
     ),
     "neighbours": TrainConfig(model=replace(MLP, neighbours=4), optimizer=SGD, batch_size=32),
+    "members": TrainConfig(model=replace(MLP, members=3, batch_norm=True), optimizer=SGD, batch_size=32),
 }
 """With AdamW a bias before a batch norm moves by rounding errors alone."""
 

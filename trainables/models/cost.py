@@ -70,7 +70,8 @@ def count_cost(network: nn.Module, shape: tuple[int, ...]) -> Cost:
         nonlocal macs
         weight = layer.weight
         assert isinstance(weight, Tensor)
-        macs += weight.numel() * (output.shape[2:].numel() if isinstance(layer, nn.Conv2d) else 1)
+        places = output.shape[2:] if isinstance(layer, nn.Conv2d) else output.shape[1:-1]
+        macs += weight.numel() * places.numel()
 
     counted = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.Linear | ColumnLinear)]
     hooks = [layer.register_forward_hook(count) for layer in counted]

@@ -70,6 +70,8 @@ class Encoder(nn.Module):
 
     num_outputs: int
     """Outputs for each row."""
+    sizes: list[int]
+    """Outputs of each number, each mark of a gap and each category, in their order."""
 
     def __init__(self, config: EncoderConfig, dataset: Dataset) -> None:
         """Fit scaling and bins to the training rows; without rows all is zero, until stored weights are loaded.
@@ -93,7 +95,8 @@ class Encoder(nn.Module):
         if self.embed_categories is not None:
             nn.init.normal_(self.embed_categories.weight, std=config.category_size**-0.5)
             self.embed_categories.weight.data[self.offsets] = 0.0
-        self.num_outputs = len(numbers) * self.embed.size + len(self.gaps) + len(sizes) * config.category_size
+        self.sizes = [self.embed.size] * len(numbers) + [1] * len(self.gaps) + [config.category_size] * len(sizes)
+        self.num_outputs = sum(self.sizes)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.embedded(x, *self.scaled(x))

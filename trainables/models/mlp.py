@@ -1,5 +1,6 @@
 """Networks for tables: a multilayer perceptron, plain or residual, behind an encoder of the columns."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
@@ -9,6 +10,7 @@ from torch import nn
 from trainables.data.dataset import Dataset
 from trainables.models.cnn import Residual
 from trainables.models.embeddings import Encoder, EncoderConfig
+from trainables.models.members import MemberNorm, Members
 from trainables.models.neighbours import NeighbourNet
 
 _ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU}
@@ -34,6 +36,9 @@ class MlpConfig:
     """Chance that a unit is dropped."""
     neighbours: int = 0
     """Nearest training rows that a prediction takes into account (`trainables/models/neighbours.py`); 0 for none."""
+    members: int = 0
+    """Networks in one, which share all layers but the first scales and the last layer (`trainables/models/members.py`);
+    0 for a single network."""
 
     def __post_init__(self) -> None:
         for name in ("depth", "width"):
@@ -44,8 +49,9 @@ class MlpConfig:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"dropout must lie in [0, 1), got {self.dropout}")
-        if self.neighbours < 0:
-            raise ValueError(f"neighbours must be at least 0, got {self.neighbours}")
+        for name in ("neighbours", "members"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
 
     def build(self, dataset: Dataset) -> nn.Module:
         """The network for this table, its encoder fitted to the training rows, initialised from torch's random state.
@@ -56,23 +62,37 @@ class MlpConfig:
         if len(dataset.image_shape) != 1:
             raise ValueError(f"an MLP needs rows of a table, got images of shape {dataset.image_shape}")
         encoder = Encoder(self.encoder, dataset)
-        layers: list[nn.Module] = []
+        layers = self._layers(encoder.num_outputs)
+        if not self.neighbours:
+            signs = self.encoder.embedding == "none"
+            return nn.Sequential(encoder, *self._ended(layers, dataset, columns=encoder.sizes, signs=signs))
+        embed = nn.Sequential(encoder, layers[0])
+        body = nn.Sequential(*self._ended(layers[1:], dataset, columns=[1] * self.width, signs=True))
+        return NeighbourNet(embed, body, dataset, width=self.width, count=self.neighbours, dropout=self.dropout)
+
+    def _layers(self, num_inputs: int) -> list[nn.Module]:
+        """All but the last layer."""
         if self.block == "plain":
-            widths = [encoder.num_outputs, *[self.width] * self.depth]
-            for num_inputs, num_outputs in pairwise(widths):
-                layers += [self._linear(num_inputs, num_outputs), *self._norm(), *self._activation()]
-        else:
-            layers.append(self._linear(encoder.num_outputs, self.width))
-            layers += [self._block() for _ in range(self.depth)]
-            layers += [*self._norm(), *self._activation()]
-        head = nn.Linear(self.width, max(1, dataset.num_classes))
+            widths = [num_inputs, *[self.width] * self.depth]
+            return [layer for pair in pairwise(widths) for layer in self._layer(*pair)]
+        first = self._linear(num_inputs, self.width)
+        return [first, *(self._block() for _ in range(self.depth)), *self._norm(), *self._activation()]
+
+    def _layer(self, num_inputs: int, num_outputs: int) -> list[nn.Module]:
+        return [self._linear(num_inputs, num_outputs), *self._norm(), *self._activation()]
+
+    def _ended(
+        self, layers: list[nn.Module], dataset: Dataset, *, columns: Sequence[int], signs: bool
+    ) -> list[nn.Module]:
+        """These layers and the last one; or the members that share them, see `Members`."""
+        width, classes = self.width, dataset.num_classes
+        if self.members:
+            shared = nn.Sequential(*layers)
+            return [Members(shared, self.members, columns=columns, width=width, num_classes=classes, signs=signs)]
+        head = nn.Linear(width, max(1, classes))
         nn.init.zeros_(head.weight)  # the first answer is the mean, or every class alike
         nn.init.zeros_(head.bias)
-        if not self.neighbours:
-            return nn.Sequential(encoder, *layers, head)
-        embed, body = nn.Sequential(encoder, layers[0]), nn.Sequential(*layers[1:], head)
-        shape = {"width": self.width, "count": self.neighbours, "dropout": self.dropout}
-        return NeighbourNet(embed, body, dataset, **shape)
+        return [*layers, head]
 
     def _block(self) -> nn.Module:
         last = self._linear(self.width, self.width)
@@ -87,7 +107,9 @@ class MlpConfig:
         return layer
 
     def _norm(self) -> list[nn.Module]:
-        return [nn.BatchNorm1d(self.width)] if self.batch_norm else []
+        if not self.batch_norm:
+            return []
+        return [MemberNorm(self.members, self.width) if self.members else nn.BatchNorm1d(self.width)]
 
     def _activation(self) -> list[nn.Module]:
         return [_ACTIVATIONS[self.activation](), *([nn.Dropout(self.dropout)] if self.dropout else [])]

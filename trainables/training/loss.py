@@ -48,7 +48,8 @@ class Loss:
         loss(y_mixed).
 
         Args:
-            outputs: outputs of the network, (N, K); (N, 1) for a regression.
+            outputs: outputs of the network, (N, K); (N, 1) for a regression. Those of M members, (N, M, K), are each
+                compared with the same targets.
             y: labels or targets, (N,).
             y_mixed: labels of the images mixed in, (N,).
             weight: share of `y`, a scalar in 0..1.
@@ -63,6 +64,8 @@ class Loss:
         return outputs if self.scale is None else self.scale.to_units(outputs)
 
     def _plain(self, outputs: Tensor, y: Tensor) -> Tensor:
+        if outputs.ndim == 3:
+            outputs, y = outputs.flatten(0, 1), y.repeat_interleave(outputs.shape[1])
         if self.scale is None:
             return self._cross_entropy(outputs.float(), y)
         outputs, targets = outputs.float().squeeze(1), self.scale(y)

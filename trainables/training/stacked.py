@@ -28,7 +28,7 @@ from trainables.training.training import Training
 
 def can_stack(config: TrainConfig, dataset: Dataset) -> bool:
     """Whether `Stacked` trains this configuration, on the CPU and one thread, to the same bits as single trainings."""
-    if not isinstance(config.model, MlpConfig) or config.model.neighbours or dataset.folds:
+    if not isinstance(config.model, MlpConfig) or config.model.neighbours or config.model.members or dataset.folds:
         return False
     return min(config.batch_size, len(dataset.train)) % ROWS == 0
 
