@@ -5,8 +5,10 @@
 
 The second objective is a cost that is known before training (multiply-adds), or one that only training shows (the
 seconds of an epoch, which here each epoch reports). The others are multi-objective studies of Optuna with the samplers
-that its documentation names, at their defaults: each trial is trained to the end and tells both objectives, the second
-one as its logarithm. All begin with the baseline, and have one worker. Compute is counted in epochs.
+that its documentation names, each trial of which is trained to the end, and Syne Tune's MOASHA, which stops random
+configurations early by both objectives. They are at their defaults and are told the logarithm of the second objective.
+All begin with the baseline, and have one worker. Compute is counted in epochs. Syne Tune is optional: leave it out with
+`--searches`.
 
 The hypervolume is that of the trials that are trained to the end, by their recorded values and the logarithm of the
 second objective. The reference point has the median value of all configurations of the table, and the largest second
@@ -22,6 +24,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import numpy as np
@@ -30,6 +33,7 @@ import pandas as pd
 
 from benchmarks.grids import EPOCHS, Params
 from benchmarks.harness import RESULTS, describe_conditions, kept_cells, write_result
+from benchmarks.peers import syne_tune_space
 from benchmarks.replay import EPOCH_SECONDS, Recorded, make_run
 from search.algorithms.front import Point, hypervolume, ranks
 from search.forecast.simulate import simulate
@@ -45,11 +49,12 @@ SECONDS = {
     "known": Second(name="macs", direction="minimize", known=True),
     "reported": Second(name="seconds", direction="minimize", known=False),
 }
-PEERS: dict[str, Callable[[int], optuna.samplers.BaseSampler]] = {
+SAMPLERS: dict[str, Callable[[int], optuna.samplers.BaseSampler]] = {
     "Optuna TPE": lambda seed: optuna.samplers.TPESampler(seed=seed),
     "Optuna NSGA-II": lambda seed: optuna.samplers.NSGAIISampler(seed=seed),
     "Optuna GP": lambda seed: optuna.samplers.GPSampler(seed=seed),
 }
+MOASHA = "Syne Tune MOASHA"
 OURS: dict[str, dict[str, Any]] = {"rungwise": {}, "rungwise: TPE": {"sampler": "tpe"}}
 Cell = dict[str, Any]
 
@@ -66,7 +71,7 @@ class Options:
     """Recorded tables."""
     kinds: tuple[Kind, ...] = ("known", "reported")
     """Kinds of the second objective."""
-    searches: tuple[str, ...] = (*OURS, *PEERS)
+    searches: tuple[str, ...] = (*OURS, *SAMPLERS, MOASHA)
     """Which ones, by name."""
     keep: Path = Path("runs/objectives.jsonl")
     """Searches that have been replayed, one a line; those that are here are not replayed again."""
@@ -119,7 +124,7 @@ def replay_ours(curves: Both, *, seed: int, **settings: Any) -> list[float]:
     return _shares(curves, ended)
 
 
-def replay_peer(curves: Both, sampler: optuna.samplers.BaseSampler) -> list[float]:
+def replay_optuna(curves: Both, sampler: optuna.samplers.BaseSampler) -> list[float]:
     """The same of a multi-objective study of Optuna."""
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
     study.enqueue_trial(dict(curves.grid.baseline))
@@ -131,6 +136,34 @@ def replay_peer(curves: Both, sampler: optuna.samplers.BaseSampler) -> list[floa
         study.tell(trial, [curves.final(params), math.log(curves.second(params))])
         ended.append((spent, params))
     return _shares(curves, ended)
+
+
+def replay_moasha(curves: Both, seed: int) -> list[float]:
+    """The same of Syne Tune's multi-objective successive halving."""
+    from syne_tune.optimizer.schedulers.multiobjective import moasha  # pyright: ignore[reportMissingImports]
+
+    np.random.seed(seed)  # its brackets are drawn from numpy's own generator
+    told, space = ["loss", "cost"], syne_tune_space(curves.grid)
+    scheduler = moasha.MOASHA(space, metrics=told, time_attr="epoch", max_t=EPOCHS, random_seed=seed)
+    spent, ended = 0, []
+    for number in itertools.count():
+        params = scheduler.suggest().config if number else dict(curves.grid.baseline)
+        trial = SimpleNamespace(trial_id=number, config=params)
+        scheduler.on_trial_add(trial)
+        for epoch in range(1, EPOCHS + 1):
+            spent, value = spent + 1, curves.value_at(params, epoch)
+            if spent > FULL_TRAININGS * EPOCHS:
+                return _shares(curves, ended)
+            failed = math.isnan(value)
+            found = (0.0 if failed else -value, math.log(curves.second(params)))
+            result = {"epoch": epoch, **dict(zip(told, found, strict=True))}
+            if failed or epoch == EPOCHS:
+                ended += [] if failed else [(spent, params)]
+                scheduler.on_trial_complete(trial, result)
+                break
+            if scheduler.on_trial_result(trial, result) != "CONTINUE":
+                break
+    raise AssertionError("the compute is finite")
 
 
 def _shares(curves: Both, ended: Sequence[tuple[float, Params]]) -> list[float]:
@@ -151,7 +184,9 @@ def _shares_of(cell: Cell) -> list[float]:
     curves, search, seed = _both(cell["grid"], cell["kind"]), cell["search"], cell["seed"]
     if search in OURS:
         return replay_ours(curves, seed=seed, **OURS[search])
-    return replay_peer(curves, PEERS[search](seed))
+    if search == MOASHA:
+        return replay_moasha(curves, seed)
+    return replay_optuna(curves, SAMPLERS[search](seed))
 
 
 def summarise(found: Sequence[tuple[Cell, list[float]]]) -> list[dict[str, Any]]:

@@ -145,7 +145,7 @@ class SyneTune(Peer):
 
         np.random.seed(seed)  # its brackets are drawn from numpy's own generator
         self._scheduler = getattr(baselines, scheduler)(
-            _syne_tune_space(grid),
+            syne_tune_space(grid),
             metric="value",
             do_minimize=False,
             time_attr="epoch",
@@ -173,7 +173,7 @@ class SyneTune(Peer):
         return False
 
 
-def _syne_tune_space(grid: Problem) -> dict[str, Any]:
+def syne_tune_space(grid: Problem) -> dict[str, Any]:
     """Without conditions, which Syne Tune does not have."""
     from syne_tune.config_space import (  # pyright: ignore[reportMissingImports]
         choice,
