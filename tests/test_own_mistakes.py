@@ -191,7 +191,7 @@ OF_A_SET = (SET, ("def suggest", 'OPT = {"sgd", "adam", "lion"}\n\ndef suggest')
 def test_choices_of_a_set_are_refused_since_their_order_changes(tmp_path: Path):
     reference = written(tmp_path, "of_a_set", *OF_A_SET)
     session = opened(reference, tmp_path / "runs")
-    with pytest.raises(ValueError, match="the choices of opt have another order in each process.*; use a list"):
+    with pytest.raises(ValueError, match="the choices of opt change their order from one process to the next.*; use a list"):
         session.preview()
     found = {one.what: one for one in check_ranges(Counterpart(reference, session.space, variables={}, thorough=True))}
     assert found["suggest"].fatal
@@ -205,7 +205,7 @@ MANY = ", ".join(f'"c{i}": trial.suggest_categorical("c{i}", ["sgd", "adam"])' f
 )
 def test_a_set_is_found_among_many_lists_and_with_one_text(change: tuple[str, str], tmp_path: Path):
     reference = written(tmp_path, "of_a_set", *OF_A_SET, change)
-    with pytest.raises(ValueError, match="the choices of opt have another order in each process"):
+    with pytest.raises(ValueError, match="the choices of opt change their order from one process to the next"):
         Counterpart(reference, load(reference), variables={}).check()
 
 

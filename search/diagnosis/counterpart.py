@@ -106,8 +106,8 @@ def _compare(here: Mapping[str, list[str]], there: Mapping[str, list[str]], *, e
     for name in changed:
         if _unordered(here.get(name, [])) == _unordered(there.get(name, [])):
             raise ValueError(
-                f"the choices of {name} have another order in each process, as those of a set do, so the search could"
-                f" not be resumed; use a list or sorted(...)"
+                f"the choices of {name} change their order from one process to the next, as a set does, so the search"
+                " could not be resumed; use a list or sorted(...)"
             )
     if changed and elsewhere:
         raise ValueError(
