@@ -143,7 +143,10 @@ TOUR: list[tuple[Callable[[list[str]], tuple[int, str]], list[Ending]]] = [
         [(1, "error: Ray stopped: its process.* gcs_server.* gone .* resume with: python"), BY_RAY],
     ),
     (bereft_of("ray::RuntimeEnvAgent"), [(1, "error: Ray stopped: its process.* resume with: python"), BY_RAY]),
-    (all_signalled, [(143, f"stopped by SIGTERM; {STOPPED}"), BY_RAY]),  # Ray's servers stop at the same signal
+    (  # Ray's servers stop at the same signal, and may end a driver that has answered before it has gone
+        all_signalled,
+        [(143, f"stopped by SIGTERM; {STOPPED}"), BY_RAY, (1, f"stopped by SIGTERM; {STOPPED}")],
+    ),
 ]
 
 
